@@ -1,0 +1,203 @@
+//! Opens documents from the store: for the door, for views and for edits.
+//!
+//! Changes rest in the bodies of their commits. A body of an import holds hundreds of documents, so the last bodies
+//! that were unpacked are kept at hand.
+
+use std::rc::Rc;
+
+use crate::{
+    commit::{Body, BodyKind, Item},
+    doc::{
+        DocError, Document,
+        entry::Entry,
+    },
+    ids::{ChangeHash, DocId},
+    store::{
+        Rows, Snapshot, StoreError,
+        row::DocRow,
+    },
+};
+
+/// A document cannot be opened from the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Automerge did.
+    #[error(transparent)]
+    Doc(#[from] DocError),
+}
+
+/// The items of a commit's body.
+fn unpack_items(rows: &impl Rows, (space, replica, n): (u32, u32, u64)) -> Result<Vec<Item>, StoreError> {
+    let damaged = |_| StoreError::Row { table: "body" };
+    let packed = rows.packed_body(space, replica, n)?;
+    let body = packed.unpack().map_err(damaged)?;
+    match Body::decode(&body, BodyKind::Changes).map_err(damaged)? {
+        Body::Changes(items) => Ok(items),
+        Body::Membership(_) => Err(StoreError::Row { table: "body" }),
+    }
+}
+
+/// The bodies that were unpacked last.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    recent: Vec<((u32, u32, u64), Rc<Vec<Item>>)>,
+}
+
+impl Bodies {
+    /// How many are kept: an import is read in the order of its commits, an edit from a handful.
+    const KEPT: usize = 4;
+
+    fn items(&mut self, rows: &impl Rows, key: (u32, u32, u64)) -> Result<Rc<Vec<Item>>, StoreError> {
+        if let Some((_, items)) = self.recent.iter().find(|(held, _)| *held == key) {
+            return Ok(Rc::clone(items));
+        }
+        let items = Rc::new(unpack_items(rows, key)?);
+        if self.recent.len() >= Self::KEPT {
+            self.recent.remove(0);
+        }
+        self.recent.push((key, Rc::clone(&items)));
+        Ok(items)
+    }
+
+    /// The bytes of one change.
+    ///
+    /// # Errors
+    /// When the store fails or its rows do not fit each other.
+    pub fn change(
+        &mut self,
+        rows: &impl Rows,
+        space: u32,
+        doc: &DocRow,
+        index: u32,
+    ) -> Result<Vec<u8>, StoreError> {
+        let row = rows.change_row(doc.handle, index)?;
+        if row.derived {
+            return rows.derived_bytes(doc.handle, index);
+        }
+        let &(replica, n, item) = row.commits.first().ok_or(StoreError::Row { table: "change" })?;
+        match self.items(rows, (space, replica, n))?.get(item as usize) {
+            Some(Item::Change { bytes, .. }) => Ok(bytes.clone()),
+            _ => Err(StoreError::Row { table: "change" }),
+        }
+    }
+
+    /// The bytes of a change and of all that it depends on, dependencies first.
+    ///
+    /// # Errors
+    /// When the store fails or its rows do not fit each other.
+    pub fn closure(
+        &mut self,
+        rows: &impl Rows,
+        space: u32,
+        doc: &DocRow,
+        index: u32,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut wanted = std::collections::BTreeSet::from([index]);
+        let mut open = vec![index];
+        while let Some(next) = open.pop() {
+            for dep in rows.change_row(doc.handle, next)?.deps {
+                if wanted.insert(dep) {
+                    open.push(dep);
+                }
+            }
+        }
+        // Arrival puts dependencies first.
+        wanted.into_iter().map(|index| self.change(rows, space, doc, index)).collect()
+    }
+}
+
+/// Reads documents of one space as of one committed turn.
+#[derive(Debug)]
+pub struct Library {
+    snapshot: Snapshot,
+    space: u32,
+    bodies: Bodies,
+}
+
+impl Library {
+    /// Reads through `snapshot` the space with this handle.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, space: u32) -> Self {
+        Self { snapshot, space, bodies: Bodies::default() }
+    }
+
+    /// The store's rows.
+    #[must_use]
+    pub const fn rows(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// A document's row, if it is held.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn row(&self, doc: &DocId) -> Result<Option<DocRow>, StoreError> {
+        self.snapshot.document(self.space, doc)
+    }
+
+    /// Opens a document whole: its snapshot, and the changes behind it in one batch.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn open(&mut self, row: &DocRow) -> Result<Document, HistoryError> {
+        let (mut document, from) = match self.snapshot.doc_snapshot(row.handle)? {
+            Some((changes, bytes)) => (Document::from_snapshot(&bytes)?, changes),
+            None => (Document::from_changes::<Vec<u8>>([])?, 0),
+        };
+        self.catch_up(&mut document, row, from)?;
+        Ok(document)
+    }
+
+    /// Brings an open document that holds the first `from` changes up to its row.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does; the document must be dropped then.
+    pub fn catch_up(&mut self, document: &mut Document, row: &DocRow, from: u32) -> Result<(), HistoryError> {
+        let changes = (from..row.changes)
+            .map(|index| self.bodies.change(&self.snapshot, self.space, row, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        document.apply(changes)?;
+        Ok(())
+    }
+
+    /// The entry of a document: from its cached row, from its lone root change, or by opening it.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn entry(&mut self, doc: &DocId, row: &DocRow) -> Result<Entry, HistoryError> {
+        if row.changes == 1 {
+            let root = self.bodies.change(&self.snapshot, self.space, row, 0)?;
+            return Ok(Entry::of_root(&root)?);
+        }
+        if let Some((heads, entry)) = self.snapshot.entry(self.space, doc)?
+            && heads == row.heads
+        {
+            return Ok(entry);
+        }
+        Ok(self.open(row)?.entry()?)
+    }
+
+    /// The bytes of a document's root change.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn root_change(&mut self, row: &DocRow) -> Result<Vec<u8>, HistoryError> {
+        Ok(self.bodies.change(&self.snapshot, self.space, row, 0)?)
+    }
+
+    /// The bytes of a change and of all that it depends on, dependencies first; `None` when it is not held.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn closure(&mut self, doc: &DocId, row: &DocRow, of: &ChangeHash) -> Result<Option<Vec<Vec<u8>>>, HistoryError> {
+        let index = if of.0 == doc.0 { Some(0) } else { self.snapshot.change_index(row.handle, of)? };
+        let Some(index) = index else {
+            return Ok(None);
+        };
+        Ok(Some(self.bodies.closure(&self.snapshot, self.space, row, index)?))
+    }
+}

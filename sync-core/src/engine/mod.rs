@@ -1,0 +1,432 @@
+//! The engine: `(now, inputs) → effects`, one durable turn at a time.
+//!
+//! [`Engine::turn`] takes all inputs that are waiting, applies them in one write transaction of the store, commits, and
+//! only then returns its effects. So nothing is ever sent, announced or acknowledged that is not durable. When the
+//! commit fails no effect leaves, and the engine must be dropped and made again from the store.
+//!
+//! The engine has no clock, no sockets, no tasks and no randomness of its own: the host brings the time with each turn
+//! and a seed at the start. The same engine thus runs under tokio and iroh and under a simulator.
+//!
+//! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
+//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer,
+//! `command` what the host asks for, [`history`] opens documents from the store for everybody else.
+
+mod command;
+mod commits;
+pub mod history;
+mod session;
+pub mod space;
+
+use std::collections::BTreeMap;
+
+pub use command::{Command, Outcome, Refused};
+pub use commits::CommitFault;
+use session::Session;
+use space::Space;
+pub use space::{PeerStatus, SpaceStatus};
+
+use crate::{
+    content::ChunkEntry,
+    commit::{Item, SecretKey},
+    doc::entry::Entry,
+    ids::{ChangeHash, ContentHash, DeviceId, DocId, SpaceId, context, derive},
+    limits,
+    store::{Store, StoreError, Tables, row::BaseRow},
+    wire::{self, CloseCode},
+};
+
+/// The time of a turn, as the host's clocks have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds that only grow; deadlines are in these.
+    pub mono_ms: u64,
+    /// Milliseconds since 1970; for display, and for the end of invites that this device admits with.
+    pub wall_ms: u64,
+}
+
+/// Names a session with a peer; the host never reuses one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// Names a command or edit; the host finds its answer by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection on the sync ALPN to an authenticated peer.
+    SessionUp {
+        /// Its new name.
+        session: SessionId,
+        /// The peer.
+        peer: DeviceId,
+    },
+    /// That connection is gone.
+    SessionDown {
+        /// Which.
+        session: SessionId,
+    },
+    /// A frame from a peer, not yet looked at.
+    Frame {
+        /// From which session.
+        session: SessionId,
+        /// Without its length.
+        bytes: Vec<u8>,
+    },
+    /// The host has written so many bytes of frames to the stream.
+    Written {
+        /// To which session.
+        session: SessionId,
+        /// How many, without their lengths.
+        bytes: usize,
+    },
+    /// A payload from gossip, not yet looked at.
+    Announcement {
+        /// The space of the topic.
+        space: SpaceId,
+        /// The payload.
+        bytes: Vec<u8>,
+    },
+    /// Local edits, each whole or not at all, with what they mean for the base.
+    Edit {
+        /// The space.
+        space: SpaceId,
+        /// The edits.
+        edits: Vec<Edit>,
+        /// Where the answer goes.
+        ticket: Ticket,
+    },
+    /// Rows for the store that need no commit.
+    Write {
+        /// The space that they concern.
+        space: SpaceId,
+        /// The rows.
+        writes: Vec<Write>,
+        /// Where the answer goes.
+        ticket: Ticket,
+    },
+    /// The folder agrees with the documents up to this number of the order of arrival, or with none.
+    Settled {
+        /// The space.
+        space: SpaceId,
+        /// Up to where; `None` while something on disk waits to be read.
+        upto: Option<u64>,
+    },
+    /// The host asks for something.
+    Command {
+        /// What.
+        command: Command,
+        /// Where the answer goes.
+        ticket: Ticket,
+    },
+}
+
+/// Changes to one document that go together, and what they mean for the base.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// In order; a known derived change is passed over.
+    pub items: Vec<Item>,
+    /// Rows that hold when, and only when, the items do.
+    pub writes: Vec<Write>,
+}
+
+/// A row that a host's worker has for the store.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// What disk and documents agree on.
+    Base {
+        /// The folder's handle.
+        folder: u32,
+        /// The entry.
+        doc: DocId,
+        /// The row; `None` forgets it.
+        row: Option<Box<BaseRow>>,
+    },
+    /// An entry as read at some heads.
+    Entry {
+        /// The entry.
+        doc: DocId,
+        /// The heads.
+        heads: Vec<ChangeHash>,
+        /// Its registers.
+        entry: Box<Entry>,
+    },
+    /// The chunks of a content that this device can serve.
+    Content {
+        /// The content.
+        hash: ContentHash,
+        /// Its chunks in order.
+        chunks: Vec<ChunkEntry>,
+    },
+    /// A text that a later promotion will need.
+    Text {
+        /// Hash of its bytes.
+        hash: ContentHash,
+        /// The text.
+        text: String,
+    },
+    /// A snapshot that was proven to load.
+    Snapshot {
+        /// Key of the document's changes.
+        handle: u64,
+        /// How many changes it holds.
+        changes: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// The folder is past its first catch-up.
+    CaughtUp {
+        /// The folder's handle.
+        folder: u32,
+    },
+}
+
+/// What the host is to do, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a frame.
+    Send {
+        /// To which session.
+        session: SessionId,
+        /// Without its length.
+        frame: Vec<u8>,
+    },
+    /// End a session.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Broadcast on the space's gossip topic.
+    Announce {
+        /// The space.
+        space: SpaceId,
+        /// The payload.
+        payload: Vec<u8>,
+    },
+    /// Commits came in: documents changed, and the folder should follow.
+    Changed {
+        /// The space.
+        space: SpaceId,
+        /// The documents, in order of arrival.
+        docs: Vec<DocId>,
+        /// How far the order of arrival is now.
+        arrivals: u64,
+    },
+    /// The answer to a command or edit.
+    Done {
+        /// Whose.
+        ticket: Ticket,
+        /// What came of it.
+        outcome: Result<Outcome, Refused>,
+    },
+    /// Something that the application may want to know.
+    Event(Event),
+}
+
+/// What an application may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The members of a space changed, or a space came or went.
+    Members {
+        /// The space.
+        space: SpaceId,
+    },
+    /// A replica has two different commits of one number: a copied or restored store, or malice.
+    Fork {
+        /// The space.
+        space: SpaceId,
+        /// The replica's device, if known.
+        peer: DeviceId,
+    },
+    /// Equal vectors and unequal roots: a fault that must be reported, never called synced.
+    RootMismatch {
+        /// The space.
+        space: SpaceId,
+        /// The peer.
+        peer: DeviceId,
+    },
+    /// A peer sent what can never be accepted.
+    BadPeer {
+        /// The peer.
+        peer: DeviceId,
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// The engine cannot go on with this handle of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The state machine of one device. Call [`turn`](Self::turn) with everything that happened, carry out the effects in
+/// order, and call it again at the latest at [`next_deadline`](Self::next_deadline).
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    key: SecretKey,
+    device: DeviceId,
+    seed: [u8; 32],
+    draws: u64,
+    spaces: BTreeMap<u32, Space>,
+    sessions: BTreeMap<SessionId, Session>,
+    effects: Vec<Effect>,
+    /// Whether this turn has written anything: a turn that has not needs no commit.
+    dirty: bool,
+}
+
+impl Engine {
+    /// Makes the engine of the device with this key from what the store holds.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn open(store: Store, key: SecretKey, seed: [u8; 32]) -> Result<Self, EngineError> {
+        let snapshot = store.read()?;
+        let mut spaces = BTreeMap::new();
+        for (handle, row) in snapshot.spaces()? {
+            if !row.left {
+                spaces.insert(handle, Space::load(&snapshot, handle, row)?);
+            }
+        }
+        Ok(Self {
+            device: key.device(),
+            store,
+            key,
+            seed,
+            draws: 0,
+            spaces,
+            sessions: BTreeMap::new(),
+            effects: Vec::new(),
+            dirty: false,
+        })
+    }
+
+    /// This device.
+    #[must_use]
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// A view for readers on other threads.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Applies the inputs in one transaction and returns what is to be done.
+    ///
+    /// # Errors
+    /// When the store fails: nothing of the turn happened, and the engine must be made again.
+    pub fn turn(&mut self, now: Now, inputs: Vec<Input>) -> Result<Vec<Effect>, EngineError> {
+        debug_assert!(self.effects.is_empty(), "effects of the last turn were taken");
+        self.dirty = false;
+        let turn = self.store.begin()?;
+        {
+            let mut tables = turn.tables()?;
+            for input in inputs {
+                self.handle(&mut tables, now, input)?;
+            }
+            self.expire(&mut tables, now)?;
+            self.pump_all(&mut tables, now)?;
+            for space in self.spaces.values_mut() {
+                space.flush(&mut tables)?;
+            }
+        }
+        if self.dirty {
+            turn.commit()?;
+        }
+        Ok(std::mem::take(&mut self.effects))
+    }
+
+    fn handle(&mut self, tables: &mut Tables<'_>, now: Now, input: Input) -> Result<(), EngineError> {
+        match input {
+            Input::SessionUp { session, peer } => self.session_up(now, session, peer),
+            Input::SessionDown { session } => {
+                self.sessions.remove(&session);
+            }
+            Input::Frame { session, bytes } => match wire::decode(&bytes) {
+                Ok(message) => self.message(tables, now, session, message)?,
+                Err(error) => self.close(session, error.into(), &error.to_string()),
+            },
+            Input::Written { session, bytes } => self.written(session, bytes),
+            Input::Announcement { space, bytes } => self.announcement(tables, now, space, &bytes)?,
+            Input::Edit { space, edits, ticket } => {
+                let outcome = self.edit(tables, now, space, edits)?;
+                self.effects.push(Effect::Done { ticket, outcome });
+            }
+            Input::Write { space, writes, ticket } => {
+                let outcome = self.write(tables, space, writes)?;
+                self.effects.push(Effect::Done { ticket, outcome });
+            }
+            Input::Settled { space, upto } => self.settled(space, upto),
+            Input::Command { command, ticket } => {
+                let outcome = self.command(tables, now, command)?;
+                self.effects.push(Effect::Done { ticket, outcome });
+            }
+        }
+        Ok(())
+    }
+
+    /// When the engine next wants a turn without any input, in monotonic milliseconds.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let sessions = self.sessions.values().filter_map(Session::deadline);
+        let repairs = self.spaces.values().filter_map(|space| space.repair_at);
+        sessions.chain(repairs).min()
+    }
+
+    /// What is known of each space and of the peers in it.
+    #[must_use]
+    pub fn status(&self) -> Vec<SpaceStatus> {
+        self.spaces
+            .values()
+            .map(|space| {
+                let links = self
+                    .sessions
+                    .values()
+                    .filter_map(|session| Some((session.peer, session.links.get(&space.handle)?)));
+                space.status(self.device, links)
+            })
+            .collect()
+    }
+
+    fn space_of(&self, id: &SpaceId) -> Option<u32> {
+        self.spaces
+            .iter()
+            .find_map(|(handle, space)| (space.row.id == *id).then_some(*handle))
+    }
+
+    /// A number below `bound` that the seed and the count of draws decide.
+    fn draw(&mut self, bound: u64) -> u64 {
+        self.draws += 1;
+        let bytes = derive(context::JITTER, &[&self.seed, &self.draws.to_le_bytes()]);
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[..8]);
+        u64::from_le_bytes(word) % bound.max(1)
+    }
+
+    /// When the slow timer of a space rings next.
+    fn next_repair(&mut self, now: Now) -> u64 {
+        now.mono_ms + limits::REPAIR_EVERY_MS / 2 + self.draw(limits::REPAIR_EVERY_MS)
+    }
+
+    fn close(&mut self, session: SessionId, code: CloseCode, reason: &str) {
+        if let Some(gone) = self.sessions.remove(&session) {
+            if code != CloseCode::Shutdown {
+                let event = Event::BadPeer { peer: gone.peer, reason: reason.to_owned() };
+                self.effects.push(Effect::Event(event));
+            }
+            let frame = wire::encode(&wire::Message::Close { code });
+            self.effects.push(Effect::Send { session, frame });
+            self.effects.push(Effect::Close { session, code });
+        }
+    }
+}

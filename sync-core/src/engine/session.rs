@@ -1,0 +1,586 @@
+//! The exchange with one peer: hello both ways, what each lacks, then new commits as they happen.
+//!
+//! A session has one [`Link`] a common space. A link keeps what the peer has, as far as it said or we sent, and a cursor
+//! into our order of arrival: sending is walking that order and skipping what the peer has, so that each frame is a
+//! causal prefix and can be applied by itself. Bytes in flight are bounded; the host reports what it has written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, space::Space};
+use crate::{
+    commit::Signed,
+    ids::{DeviceId, SpaceId, SpaceTag},
+    limits,
+    store::{StoreError, Tables},
+    version::{LogRange, Tip, VersionVector},
+    wire::{self, CloseCode, Message, SpaceHello},
+};
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: DeviceId,
+    /// By handle of the space.
+    pub(super) links: BTreeMap<u32, Link>,
+    /// Spaces in which we have said hello.
+    greeted: BTreeSet<u32>,
+    in_flight: usize,
+    /// When a peer that has not said hello is given up.
+    hello_by: Option<u64>,
+}
+
+/// The exchange about one space with one peer.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// What the peer has, or will have once it read what we sent.
+    theirs: VersionVector,
+    /// What the peer has said, or shown by sending it, to be on its disk.
+    pub(super) durable: VersionVector,
+    /// Whether its folder agrees with that.
+    settled: bool,
+    /// Next place in our order of arrival to look at.
+    cursor: u64,
+    /// Commits of others wait until then: the peer may have them from their author.
+    hold_until: Option<u64>,
+    /// The peer catches up from somebody else and wants nothing unasked.
+    quiet: bool,
+    /// Whether the first catch-up is over, so that what is new came later.
+    live: bool,
+}
+
+impl Link {
+    /// Both have the same commits on disk, and the peer's folder agrees with them.
+    pub(super) fn is_synced(&self, ours: &VersionVector) -> bool {
+        self.settled && self.durable == *ours
+    }
+}
+
+impl Session {
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let holds = self.links.values().filter_map(|link| link.hold_until);
+        holds.chain(self.hello_by).min()
+    }
+}
+
+impl Engine {
+    pub(super) fn session_up(&mut self, now: Now, session: SessionId, peer: DeviceId) {
+        let fresh = Session {
+            peer,
+            links: BTreeMap::new(),
+            greeted: BTreeSet::new(),
+            in_flight: 0,
+            hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
+        };
+        self.sessions.insert(session, fresh);
+        let common: Vec<u32> = self
+            .spaces
+            .values()
+            .filter(|space| space.admits(&peer))
+            .map(|space| space.handle)
+            .collect();
+        self.greet(session, &common);
+    }
+
+    /// Says hello in some spaces; an empty hello still ends the peer's wait.
+    pub(super) fn greet(&mut self, session: SessionId, handles: &[u32]) {
+        let device = self.device;
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let spaces = handles
+            .iter()
+            .filter_map(|handle| self.spaces.get(handle))
+            .take(limits::HELLO_SPACES_MAX)
+            .map(|space| SpaceHello {
+                space: space.row.id.tag(device),
+                flags: if space.settled { SpaceHello::SETTLED } else { 0 },
+                vector: space.vector.clone(),
+                root: space.row.root,
+            })
+            .collect();
+        state.greeted.extend(handles);
+        let frame = wire::encode(&Message::Hello { spaces });
+        self.effects.push(Effect::Send { session, frame });
+    }
+
+    /// Says hello to everybody who is connected and may now talk about this space, and was not told yet.
+    pub(super) fn greet_members(&mut self, handle: u32) {
+        let Some(space) = self.spaces.get(&handle) else {
+            return;
+        };
+        let new: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, state)| !state.greeted.contains(&handle) && space.admits(&state.peer))
+            .map(|(session, _)| *session)
+            .collect();
+        for session in new {
+            self.greet(session, &[handle]);
+        }
+    }
+
+    pub(super) fn written(&mut self, session: SessionId, bytes: usize) {
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.in_flight = state.in_flight.saturating_sub(bytes);
+        }
+    }
+
+    pub(super) fn message(
+        &mut self,
+        tables: &mut Tables<'_>,
+        now: Now,
+        session: SessionId,
+        message: Message,
+    ) -> Result<(), EngineError> {
+        let Some(peer) = self.sessions.get(&session).map(|state| state.peer) else {
+            return Ok(());
+        };
+        match message {
+            Message::Hello { spaces } => {
+                for hello in spaces {
+                    self.hello(tables, session, peer, hello)?;
+                }
+                if let Some(state) = self.sessions.get_mut(&session) {
+                    state.hello_by = None;
+                }
+            }
+            Message::Commits { space, commits } => {
+                if let Some(handle) = self.linked(session, &space) {
+                    self.commits(tables, now, session, handle, &commits)?;
+                } else {
+                    self.close(session, CloseCode::Protocol, "commits of a space that is not shared");
+                }
+            }
+            Message::Durable { space, vector, settled } => {
+                if let Some(link) = self.link(session, &space) {
+                    link.durable.merge(&vector);
+                    link.theirs.merge(&vector);
+                    link.settled = settled;
+                }
+            }
+            Message::Settled { space, settled } => {
+                if let Some(link) = self.link(session, &space) {
+                    link.settled = settled;
+                }
+            }
+            Message::Ask { space, ranges } => {
+                if let Some(handle) = self.linked(session, &space) {
+                    self.asked(tables, session, handle, &ranges)?;
+                }
+            }
+            Message::Fork { space, .. } => {
+                if let Some(handle) = self.tagged(peer, &space) {
+                    self.fork(handle, peer);
+                }
+            }
+            Message::Close { .. } => {
+                self.sessions.remove(&session);
+                self.effects.push(Effect::Close { session, code: CloseCode::Shutdown });
+            }
+        }
+        Ok(())
+    }
+
+    /// The space that a peer's tag names, if the two share it.
+    fn tagged(&self, peer: DeviceId, tag: &SpaceTag) -> Option<u32> {
+        self.spaces
+            .values()
+            .find(|space| space.row.id.tag(peer) == *tag && space.admits(&peer))
+            .map(|space| space.handle)
+    }
+
+    fn linked(&self, session: SessionId, tag: &SpaceTag) -> Option<u32> {
+        let state = self.sessions.get(&session)?;
+        let handle = self.tagged(state.peer, tag)?;
+        state.links.contains_key(&handle).then_some(handle)
+    }
+
+    fn link(&mut self, session: SessionId, tag: &SpaceTag) -> Option<&mut Link> {
+        let handle = self.linked(session, tag)?;
+        self.sessions.get_mut(&session)?.links.get_mut(&handle)
+    }
+
+    fn hello(
+        &mut self,
+        tables: &Tables<'_>,
+        session: SessionId,
+        peer: DeviceId,
+        hello: SpaceHello,
+    ) -> Result<(), EngineError> {
+        let Some(handle) = self.tagged(peer, &hello.space) else {
+            // A space that only the peer thinks is shared; it learns nothing from silence.
+            return Ok(());
+        };
+        let space = &self.spaces[&handle];
+        if let Some(ours) = forked_commit(space, tables, &hello.vector)? {
+            let message = Message::Fork { space: space.row.id.tag(self.device), ours: Box::new(ours) };
+            self.effects.push(Effect::Send { session, frame: wire::encode(&message) });
+            self.fork(handle, peer);
+            return Ok(());
+        }
+        if hello.vector == space.vector && hello.root != space.row.root {
+            let event = Event::RootMismatch { space: space.row.id, peer };
+            self.effects.push(Effect::Event(event));
+            self.mark_faulty(handle, peer);
+            return Ok(());
+        }
+        let cursor = first_missing(space, tables, &hello.vector)?;
+        let space = self.spaces.get_mut(&handle).expect("the tag named this space");
+        space.faults.remove(&peer);
+        let greeted = self.sessions.get(&session).is_some_and(|state| state.greeted.contains(&handle));
+        if !greeted {
+            self.greet(session, &[handle]);
+        }
+        let link = Link {
+            theirs: hello.vector.clone(),
+            durable: hello.vector,
+            settled: hello.flags & SpaceHello::SETTLED != 0,
+            cursor,
+            hold_until: None,
+            quiet: hello.flags & SpaceHello::CATCHING_UP != 0,
+            live: false,
+        };
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.links.insert(handle, link);
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, handle: u32, peer: DeviceId) {
+        self.mark_faulty(handle, peer);
+        let space = self.spaces[&handle].row.id;
+        self.effects.push(Effect::Event(Event::Fork { space, peer }));
+    }
+
+    fn mark_faulty(&mut self, handle: u32, peer: DeviceId) {
+        if let Some(space) = self.spaces.get_mut(&handle) {
+            space.faults.insert(peer);
+        }
+    }
+
+    fn commits(
+        &mut self,
+        tables: &mut Tables<'_>,
+        now: Now,
+        session: SessionId,
+        handle: u32,
+        commits: &[Signed],
+    ) -> Result<(), EngineError> {
+        for signed in commits {
+            let space = self.spaces.get_mut(&handle).expect("the session is linked to it");
+            let members = space.member_commits.len();
+            match space.take_in(tables, signed)? {
+                TakenIn::New => self.took_in(now, handle, Some(session), members),
+                TakenIn::Known => {}
+                TakenIn::Missing => {
+                    // The sender skipped something it thinks we have: compare again from the start.
+                    self.greet(session, &[handle]);
+                    return Ok(());
+                }
+                TakenIn::Fork => {
+                    let peer = self.sessions[&session].peer;
+                    self.fork(handle, peer);
+                    return Ok(());
+                }
+                TakenIn::Refused(fault) => {
+                    self.close(session, CloseCode::BadCommit, &fault.to_string());
+                    return Ok(());
+                }
+            }
+            // The sender has what it sends, and a sender tells only what is on its disk.
+            self.note_held(session, handle, signed);
+        }
+        Ok(())
+    }
+
+    fn note_held(&mut self, session: SessionId, handle: u32, signed: &Signed) {
+        let Ok(header) = crate::commit::Header::decode(&signed.header) else {
+            return;
+        };
+        if let Some(link) = self.sessions.get_mut(&session).and_then(|state| state.links.get_mut(&handle)) {
+            let tip = Tip::new(header.n, &signed.hash());
+            link.theirs.advance(header.replica, tip);
+            link.durable.advance(header.replica, tip);
+        }
+    }
+
+    /// After a commit of somebody else is in: tell everybody, pass it on in a while, let the folder follow.
+    pub(super) fn took_in(&mut self, now: Now, handle: u32, from: Option<SessionId>, members_before: usize) {
+        self.dirty = true;
+        let space = self.spaces.get_mut(&handle).expect("the commit is of it");
+        if space.has_folder {
+            space.settled = false;
+        }
+        space.received = true;
+        if space.member_commits.len() != members_before {
+            let id = space.row.id;
+            self.effects.push(Effect::Event(Event::Members { space: id }));
+            self.greet_members(handle);
+        }
+        for (session, state) in &mut self.sessions {
+            if Some(*session) != from
+                && let Some(link) = state.links.get_mut(&handle)
+                && link.live
+            {
+                link.hold_until.get_or_insert(now.mono_ms + limits::FORWARD_DELAY_MS);
+            }
+        }
+    }
+
+    fn asked(
+        &mut self,
+        tables: &Tables<'_>,
+        session: SessionId,
+        handle: u32,
+        ranges: &[LogRange],
+    ) -> Result<(), EngineError> {
+        let space = &self.spaces[&handle];
+        let Some(link) = self.sessions.get_mut(&session).and_then(|state| state.links.get_mut(&handle)) else {
+            return Ok(());
+        };
+        for range in ranges {
+            link.theirs.rewind(range.replica, range.from - 1);
+        }
+        link.cursor = link.cursor.min(first_missing(space, tables, &link.theirs)?);
+        link.quiet = false;
+        link.hold_until = None;
+        Ok(())
+    }
+
+    pub(super) fn announcement(
+        &mut self,
+        tables: &mut Tables<'_>,
+        now: Now,
+        space: SpaceId,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
+        let (Some(handle), Ok(announcement)) = (self.space_of(&space), wire::decode_announcement(bytes)) else {
+            return Ok(());
+        };
+        let state = self.spaces.get_mut(&handle).expect("found by its id");
+        let held = state.vector.len_of(&announcement.replica);
+        if announcement.n <= held {
+            return Ok(());
+        }
+        let members = state.member_commits.len();
+        if let Some(signed) = &announcement.commit
+            && let TakenIn::New = state.take_in(tables, signed)?
+        {
+            self.took_in(now, handle, None, members);
+            return Ok(());
+        }
+        let range = LogRange { replica: announcement.replica, from: held + 1, to: announcement.n };
+        self.ask_whoever_has(handle, range);
+        Ok(())
+    }
+
+    /// Asks one linked peer for a part of a log: one that has it if we know of any, else the first.
+    fn ask_whoever_has(&mut self, handle: u32, range: LogRange) {
+        let linked = || {
+            self.sessions
+                .iter()
+                .filter_map(|(session, state)| Some((*session, state.links.get(&handle)?)))
+        };
+        let has = linked().find(|(_, link)| link.theirs.len_of(&range.replica) >= range.to);
+        if let Some((session, _)) = has.or_else(|| linked().next()) {
+            let space = self.spaces[&handle].row.id.tag(self.device);
+            let frame = wire::encode(&Message::Ask { space, ranges: vec![range] });
+            self.effects.push(Effect::Send { session, frame });
+        }
+    }
+
+    pub(super) fn settled(&mut self, space: SpaceId, upto: Option<u64>) {
+        let Some(handle) = self.space_of(&space) else {
+            return;
+        };
+        let state = self.spaces.get_mut(&handle).expect("found by its id");
+        let settled = upto == Some(state.row.arrivals);
+        if state.settled == settled {
+            return;
+        }
+        state.settled = settled;
+        let tag = state.row.id.tag(self.device);
+        self.tell_links(handle, &Message::Settled { space: tag, settled });
+    }
+
+    fn tell_links(&mut self, handle: u32, message: &Message) {
+        let frame = wire::encode(message);
+        for (session, state) in &self.sessions {
+            if state.links.contains_key(&handle) {
+                self.effects.push(Effect::Send { session: *session, frame: frame.clone() });
+            }
+        }
+    }
+
+    /// Ends waits that are over: holds, silent peers, the slow timer.
+    pub(super) fn expire(&mut self, _tables: &mut Tables<'_>, now: Now) -> Result<(), EngineError> {
+        let silent: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, state)| state.hello_by.is_some_and(|by| now.mono_ms >= by))
+            .map(|(session, _)| *session)
+            .collect();
+        for session in silent {
+            self.close(session, CloseCode::Timeout, "said nothing in time");
+        }
+        for state in self.sessions.values_mut() {
+            for link in state.links.values_mut() {
+                if link.hold_until.is_some_and(|until| now.mono_ms >= until) {
+                    link.hold_until = None;
+                }
+            }
+        }
+        let handles: Vec<u32> = self.spaces.keys().copied().collect();
+        for handle in handles {
+            let due = self.spaces[&handle].repair_at.is_none_or(|at| now.mono_ms >= at);
+            if due {
+                let first = self.spaces[&handle].repair_at.is_none();
+                let next = self.next_repair(now);
+                self.spaces.get_mut(&handle).expect("from the keys").repair_at = Some(next);
+                if !first {
+                    self.repair(handle);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares with one random peer, which mends whatever was missed.
+    fn repair(&mut self, handle: u32) {
+        let linked: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, state)| state.links.contains_key(&handle))
+            .map(|(session, _)| *session)
+            .collect();
+        if linked.is_empty() {
+            return;
+        }
+        let pick = self.draw(linked.len() as u64) as usize;
+        self.greet(linked[pick], &[handle]);
+    }
+
+    /// Sends what peers lack, acknowledges what came in, tells the folder.
+    pub(super) fn pump_all(&mut self, tables: &mut Tables<'_>, now: Now) -> Result<(), EngineError> {
+        let handles: Vec<u32> = self.spaces.keys().copied().collect();
+        for handle in handles {
+            self.report(handle);
+            let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+            for session in sessions {
+                self.pump(tables, now, session, handle)?;
+            }
+            let space = self.spaces.get_mut(&handle).expect("from the keys");
+            if std::mem::take(&mut space.wrote) {
+                self.announce(tables, handle)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After commits of others came in: `Durable` to everybody, and `Changed` to the host.
+    fn report(&mut self, handle: u32) {
+        let space = self.spaces.get_mut(&handle).expect("from the keys");
+        let docs = std::mem::take(&mut space.changed);
+        if !std::mem::take(&mut space.received) {
+            return;
+        }
+        let message = Message::Durable {
+            space: space.row.id.tag(self.device),
+            vector: space.vector.clone(),
+            settled: space.settled,
+        };
+        let changed = Effect::Changed { space: space.row.id, docs, arrivals: space.row.arrivals };
+        self.tell_links(handle, &message);
+        self.effects.push(changed);
+    }
+
+    fn pump(&mut self, tables: &Tables<'_>, now: Now, session: SessionId, handle: u32) -> Result<(), EngineError> {
+        let space = &self.spaces[&handle];
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return Ok(());
+        };
+        let Some(link) = state.links.get_mut(&handle) else {
+            return Ok(());
+        };
+        let waits = link.hold_until.is_some_and(|until| now.mono_ms < until);
+        // A commit of our own is news to everybody: it goes at once, with whatever is before it.
+        if link.quiet || (waits && !space.wrote) {
+            return Ok(());
+        }
+        link.hold_until = None;
+        while link.cursor < space.row.arrivals && state.in_flight < limits::SESSION_WINDOW_BYTES {
+            let commits = next_frame(space, tables, link)?;
+            if commits.is_empty() {
+                // A stretch that the peer has already.
+                continue;
+            }
+            let message = Message::Commits { space: space.row.id.tag(self.device), commits };
+            let frame = wire::encode(&message);
+            state.in_flight += frame.len();
+            self.effects.push(Effect::Send { session, frame });
+        }
+        if link.cursor >= space.row.arrivals {
+            link.live = true;
+        }
+        Ok(())
+    }
+}
+
+/// Our commit where a replica's log here and there are not one the beginning of the other.
+fn forked_commit(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> Result<Option<Signed>, StoreError> {
+    if theirs == &space.vector {
+        return Ok(None);
+    }
+    for (id, tip) in theirs.iter() {
+        let Some(replica) = space.by_replica.get(id) else {
+            continue;
+        };
+        let held = &space.replicas[replica];
+        if tip.n > held.n || (tip.n == held.n && tip.names(&held.hash)) {
+            continue;
+        }
+        let row = tables
+            .commit_row(space.handle, *replica, tip.n)?
+            .ok_or(StoreError::Row { table: "commit" })?;
+        if !tip.names(&row.hash()) {
+            return Ok(Some(row.with_body(tables.body(space.handle, *replica, tip.n)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// The first place in our order of arrival that the peer may lack.
+fn first_missing(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> Result<u64, StoreError> {
+    let mut first = space.row.arrivals;
+    for range in space.vector.beyond(theirs) {
+        let replica = space.by_replica[&range.replica];
+        if let Some(row) = tables.commit_row(space.handle, replica, range.from)? {
+            first = first.min(row.arrival);
+        }
+    }
+    Ok(first)
+}
+
+/// The next commits that the peer lacks, as many as fit one frame; counts them as sent.
+fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<Vec<Signed>, StoreError> {
+    let mut commits = Vec::new();
+    let mut len = 64;
+    for (arrival, replica, n) in tables.order_from(space.handle, link.cursor)? {
+        let id = space.replicas[&replica].id;
+        if link.theirs.len_of(&id) < n {
+            let row = tables
+                .commit_row(space.handle, replica, n)?
+                .ok_or(StoreError::Row { table: "commit" })?;
+            let hash = row.hash();
+            let signed = row.with_body(tables.body(space.handle, replica, n)?);
+            if len + signed.wire_len() > limits::FRAME_BYTES_MAX {
+                return Ok(commits);
+            }
+            len += signed.wire_len();
+            commits.push(signed);
+            link.theirs.advance(id, Tip::new(n, &hash));
+        }
+        link.cursor = arrival + 1;
+    }
+    Ok(commits)
+}

@@ -1,0 +1,312 @@
+//! What the engine keeps in memory of one space.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::session::Link;
+use crate::{
+    commit::{Body, BodyKind, PackedBody},
+    ids::{CommitHash, DeviceId, DocId, ReplicaId, SpaceId, context, derive},
+    member::{MemberCommit, MemberOp, Membership},
+    store::{
+        Rows, StoreError, Tables,
+        row::{Clock, ReplicaRow, SpaceRow},
+    },
+    version::{Tip, VersionVector},
+};
+
+/// A membership commit and where it stands in the graph.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) commit: MemberCommit,
+    pub(super) replica: u32,
+    pub(super) n: u64,
+    pub(super) clock: Clock,
+}
+
+/// One space.
+#[derive(Debug)]
+pub struct Space {
+    pub(super) handle: u32,
+    pub(super) row: SpaceRow,
+    pub(super) replicas: BTreeMap<u32, ReplicaRow>,
+    pub(super) by_replica: BTreeMap<ReplicaId, u32>,
+    pub(super) vector: VersionVector,
+    pub(super) membership: Membership,
+    /// Sorted so that a commit comes after its past, concurrent ones by hash.
+    pub(super) member_commits: Vec<Placed>,
+    /// Whether a folder is bound, which then says when it agrees.
+    pub(super) has_folder: bool,
+    pub(super) settled: bool,
+    pub(super) repair_at: Option<u64>,
+    pub(super) announcements: u64,
+    /// Devices that showed a fork or another root, until the process ends.
+    pub(super) faults: BTreeSet<DeviceId>,
+    /// Documents changed in this turn.
+    pub(super) changed: Vec<DocId>,
+    /// Whether commits of others came in in this turn.
+    pub(super) received: bool,
+    /// Whether commits of our own were made in this turn.
+    pub(super) wrote: bool,
+    pub(super) dirty: bool,
+}
+
+impl Space {
+    /// A space of which nothing is held yet.
+    pub(super) fn new(handle: u32, row: SpaceRow) -> Self {
+        Self {
+            handle,
+            row,
+            replicas: BTreeMap::new(),
+            by_replica: BTreeMap::new(),
+            vector: VersionVector::new(),
+            membership: Membership::default(),
+            member_commits: Vec::new(),
+            has_folder: false,
+            settled: true,
+            repair_at: None,
+            announcements: 0,
+            faults: BTreeSet::new(),
+            changed: Vec::new(),
+            received: false,
+            wrote: false,
+            dirty: true,
+        }
+    }
+
+    pub(super) fn load(rows: &impl Rows, handle: u32, row: SpaceRow) -> Result<Self, StoreError> {
+        let mut space = Self::new(handle, row);
+        space.dirty = false;
+        for (replica, row) in rows.replica_rows(handle)? {
+            space.by_replica.insert(row.id, replica);
+            space.vector.advance(row.id, Tip::new(row.n, &row.hash));
+            for (n, commit, body) in rows.membership_rows(handle, replica)? {
+                let placed = MemberCommit { hash: commit.hash(), author: row.device, ops: operations(&body)? };
+                space.member_commits.push(Placed { commit: placed, replica, n, clock: commit.clock });
+            }
+            space.replicas.insert(replica, row);
+        }
+        if rows.folder_spaces()?.contains(&space.row.id) {
+            space.has_folder = true;
+            space.settled = false;
+        }
+        space.sort_members();
+        Ok(space)
+    }
+
+    /// Puts membership commits in an order that is the same everywhere, and evaluates them all.
+    pub(super) fn sort_members(&mut self) {
+        // The sum of a clock grows along the graph.
+        self.member_commits.sort_by_key(|placed| {
+            let height: u64 = placed.clock.iter().map(|(_, n)| n).sum();
+            (height, placed.commit.hash)
+        });
+        let commits = self.member_commits.iter().map(|placed| &placed.commit);
+        self.membership = Membership::at(self.row.id, commits);
+    }
+
+    /// Members as seen from a point of the graph, given as a clock.
+    pub(super) fn membership_in(&self, past: &Clock) -> Membership {
+        if self.member_commits.iter().all(|placed| is_in(past, placed.replica, placed.n)) {
+            return self.membership.clone();
+        }
+        let commits = self
+            .member_commits
+            .iter()
+            .filter(|placed| is_in(past, placed.replica, placed.n))
+            .map(|placed| &placed.commit);
+        Membership::at(self.row.id, commits)
+    }
+
+    /// The newest membership commits in a past, sorted by hash.
+    pub(super) fn auth_heads(&self, past: &Clock) -> Vec<CommitHash> {
+        let known: Vec<_> = self
+            .member_commits
+            .iter()
+            .filter(|placed| is_in(past, placed.replica, placed.n))
+            .collect();
+        let mut heads: Vec<_> = known
+            .iter()
+            .filter(|placed| {
+                !known.iter().any(|other| {
+                    other.commit.hash != placed.commit.hash && is_in(&other.clock, placed.replica, placed.n)
+                })
+            })
+            .map(|placed| placed.commit.hash)
+            .collect();
+        heads.sort_unstable();
+        heads.truncate(crate::limits::AUTH_MAX);
+        heads
+    }
+
+    /// Whether a peer may talk to us about this space: a member, or the inviter while we know no members.
+    pub(super) fn admits(&self, device: &DeviceId) -> bool {
+        self.membership.role(device).is_some()
+            || (self.membership.space_name().is_none() && self.row.bootstrap.contains(device))
+    }
+
+    pub(super) fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+        if self.dirty {
+            tables.put_space(self.handle, &self.row)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn status<'a>(
+        &self,
+        own: DeviceId,
+        links: impl Iterator<Item = (DeviceId, &'a Link)>,
+    ) -> SpaceStatus {
+        let links: BTreeMap<_, _> = links.collect();
+        let peers = self
+            .membership
+            .members()
+            .filter(|(device, _)| **device != own)
+            .map(|(device, member)| {
+                let link = links.get(device);
+                PeerStatus {
+                    device: *device,
+                    name: member.name.clone(),
+                    role: member.role,
+                    linked: link.is_some(),
+                    synced: self.settled && link.is_some_and(|link| link.is_synced(&self.vector)),
+                    durable_here: link.is_some_and(|link| link.durable.covers(&self.vector)),
+                    faulty: self.faults.contains(device),
+                }
+            })
+            .collect();
+        SpaceStatus {
+            space: self.row.id,
+            name: self.membership.space_name().map(ToOwned::to_owned),
+            role: self.membership.role(&own),
+            vector: self.vector.clone(),
+            root: self.row.root,
+            arrivals: self.row.arrivals,
+            settled: self.settled,
+            behind: links.values().any(|link| !self.vector.covers(&link.durable)),
+            peers,
+            bootstrap: self.row.bootstrap.clone(),
+        }
+    }
+}
+
+/// The operations of a stored membership commit.
+fn operations(body: &PackedBody) -> Result<Vec<MemberOp>, StoreError> {
+    let damaged = |_| StoreError::Row { table: "body" };
+    let body = body.unpack().map_err(damaged)?;
+    match Body::decode(&body, BodyKind::Membership).map_err(damaged)? {
+        Body::Membership(ops) => Ok(ops),
+        Body::Changes(_) => Err(StoreError::Row { table: "body" }),
+    }
+}
+
+/// Whether commit `n` of a replica is in a past.
+pub(super) fn is_in(past: &Clock, replica: u32, n: u64) -> bool {
+    past.iter().any(|(held, len)| *held == replica && *len >= n)
+}
+
+/// What is known of one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceStatus {
+    /// Its id.
+    pub space: SpaceId,
+    /// What people call it, once its genesis is here.
+    pub name: Option<String>,
+    /// Our own role.
+    pub role: Option<crate::member::Role>,
+    /// What is committed here.
+    pub vector: VersionVector,
+    /// Root digest of that.
+    pub root: [u8; 32],
+    /// Commits in the order of arrival.
+    pub arrivals: u64,
+    /// Whether the folder agrees with the documents.
+    pub settled: bool,
+    /// Whether a peer that is here has something that we lack.
+    pub behind: bool,
+    /// The other members.
+    pub peers: Vec<PeerStatus>,
+    /// Who may be asked before any member is known.
+    pub bootstrap: Vec<DeviceId>,
+}
+
+/// What is known of one peer in one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The peer.
+    pub device: DeviceId,
+    /// What people call it.
+    pub name: String,
+    /// What it may do.
+    pub role: crate::member::Role,
+    /// Whether it has said where it stands.
+    pub linked: bool,
+    /// Whether both have the same commits on disk and both folders agree with them.
+    pub synced: bool,
+    /// Whether everything of ours is on its disk.
+    pub durable_here: bool,
+    /// Whether it showed a fork or another root.
+    pub faulty: bool,
+}
+
+/// The term of a document in the root digest.
+fn root_term(space: &SpaceId, doc: &DocId, heads: &[crate::ids::ChangeHash]) -> [u8; 32] {
+    let mut parts: Vec<&[u8]> = vec![&space.0, &doc.0];
+    parts.extend(heads.iter().map(|head| head.0.as_slice()));
+    derive(context::ROOT, &parts)
+}
+
+/// Replaces a document's term in the root digest: a sum of 256-bit little-endian numbers.
+pub(super) fn update_root(
+    root: &mut [u8; 32],
+    space: &SpaceId,
+    doc: &DocId,
+    old: Option<&[crate::ids::ChangeHash]>,
+    new: &[crate::ids::ChangeHash],
+) {
+    if let Some(old) = old {
+        subtract(root, &root_term(space, doc, old));
+    }
+    add(root, &root_term(space, doc, new));
+}
+
+fn add(sum: &mut [u8; 32], term: &[u8; 32]) {
+    let mut carry = 0_u16;
+    for (byte, term) in sum.iter_mut().zip(term) {
+        let total = u16::from(*byte) + u16::from(*term) + carry;
+        *byte = (total & 0xff) as u8;
+        carry = total >> 8;
+    }
+}
+
+fn subtract(sum: &mut [u8; 32], term: &[u8; 32]) {
+    let mut negated = term.map(|byte| !byte);
+    let mut one = [0; 32];
+    one[0] = 1;
+    add(&mut negated, &one);
+    add(sum, &negated);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ChangeHash;
+
+    #[test]
+    fn the_root_depends_on_the_set_and_not_on_the_order() {
+        let space = SpaceId([1; 32]);
+        let (a, b) = (DocId([2; 32]), DocId([3; 32]));
+        let (old, new) = ([ChangeHash([4; 32])], [ChangeHash([5; 32])]);
+        let mut left = [0; 32];
+        update_root(&mut left, &space, &a, None, &old);
+        update_root(&mut left, &space, &b, None, &new);
+        update_root(&mut left, &space, &a, Some(&old), &new);
+        let mut right = [0; 32];
+        update_root(&mut right, &space, &b, None, &new);
+        update_root(&mut right, &space, &a, None, &new);
+        assert_eq!(left, right);
+        subtract(&mut left, &root_term(&space, &a, &new));
+        subtract(&mut left, &root_term(&space, &b, &new));
+        assert_eq!(left, [0; 32]);
+    }
+}

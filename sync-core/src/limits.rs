@@ -1,0 +1,145 @@
+//! Every queue, length, count and wait has its bound here, with the reason.
+//!
+//! A bound is checked before memory is taken for what it bounds. Times are milliseconds.
+
+/// Longest frame between two peers. One commit of the largest body, incompressible, fits with its header.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest body of a commit before compression: the frame less room for the header and the envelope.
+pub const BODY_BYTES_MAX: usize = FRAME_BYTES_MAX - 16 * 1024;
+
+/// Most documents one commit may touch: one turn of an import, and a bound on what one signature makes us do.
+pub const BODY_ITEMS_MAX: usize = 1024;
+
+/// Bodies above this travel and rest compressed; below it zstd's own header eats the gain.
+pub const COMPRESS_ABOVE_BYTES: usize = 256;
+
+/// Longest encoded header: sixteen parents and sixteen auth hashes are 1 KiB of it.
+pub const HEADER_BYTES_MAX: usize = 2048;
+
+/// Most parents of a commit; a writer that holds more heads joins them with empty commits first.
+pub const PARENTS_MAX: usize = 16;
+
+/// Most membership commits named by a header.
+pub const AUTH_MAX: usize = 16;
+
+/// Most replicas of one space: a vector of this many is about 150 KiB and still fits a frame.
+pub const REPLICAS_MAX: usize = 4096;
+
+/// Most spaces named in one hello.
+pub const HELLO_SPACES_MAX: usize = 256;
+
+/// Most ranges in one ask.
+pub const ASK_RANGES_MAX: usize = 256;
+
+/// Most operations of one membership commit.
+pub const MEMBER_OPS_MAX: usize = 64;
+
+/// Longest name of a device, a space or a folder, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Longest component of a path: what Linux file systems hold.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+
+/// Deepest nesting of directories that is materialised; far above any real tree, far below the stack.
+pub const TREE_DEPTH_MAX: usize = 128;
+
+/// Most bytes of a file that rest inside its root change. Two independent projects put the cut between
+/// inline and external here (notes on performance, section 0).
+pub const INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most bytes of a file that is merged as text; above it the file is replaced whole.
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Smallest and largest average chunk; between them it is the root of 36 times the size, which makes
+/// list and chunk cost the same for a small edit.
+pub const CHUNK_AVERAGE_BYTES: (u32, u32) = (16 * 1024, 1024 * 1024);
+
+/// Most chunks of one content: 1 MiB chunks of a file of 1 TiB.
+pub const CHUNKS_MAX: usize = 1 << 20;
+
+/// Most chunks asked for in one request of the content protocol.
+pub const CHUNK_REQUEST_MAX: usize = 1024;
+
+/// Longest chunk: four times the largest average, where FastCDC cuts at the latest.
+pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest chunk list on the wire: `CHUNKS_MAX` entries of 36 bytes.
+pub const CHUNK_LIST_BYTES_MAX: usize = CHUNKS_MAX * 37;
+
+/// Most dependencies, other actors and operations of one change.
+pub const CHANGE_DEPS_MAX: usize = 256;
+/// Most other actors one change may name.
+pub const CHANGE_ACTORS_MAX: usize = 1024;
+/// Most operations of one change: a text of the largest size is one operation a character, twice over.
+pub const CHANGE_OPS_MAX: u64 = 2 * TEXT_BYTES_MAX as u64 + 1024;
+/// Longest message of a change.
+pub const CHANGE_MESSAGE_BYTES_MAX: usize = 1024;
+/// Most columns of operations; Automerge 0.12 writes at most 15.
+pub const CHANGE_COLUMNS_MAX: usize = 32;
+/// How far an operation counter may jump beyond its dependencies.
+pub const CHANGE_COUNTER_JUMP_MAX: u64 = 1 << 20;
+/// Ceiling of operation counters: half of what Automerge's own 32 bits hold.
+pub const CHANGE_COUNTER_MAX: u64 = 1 << 31;
+
+/// Bytes of commits handed to one session before it must report them written: two frames keep the stream
+/// busy while the next is read from the store.
+pub const SESSION_WINDOW_BYTES: usize = 2 * FRAME_BYTES_MAX;
+
+/// Inputs one turn takes at most; more wait, and share the next commit.
+pub const TURN_INPUTS_MAX: usize = 256;
+
+/// Bytes of frames one turn takes at most, so that a turn's dirty pages stay small.
+pub const TURN_BYTES_MAX: usize = 8 * FRAME_BYTES_MAX;
+
+/// How long a commit of somebody else waits before it is passed on, so that a peer which has it already
+/// from its author can say so.
+pub const FORWARD_DELAY_MS: u64 = 250;
+
+/// Middle of the slow timer that repairs whatever was missed; each wait is this, plus or minus half.
+pub const REPAIR_EVERY_MS: u64 = 60_000;
+
+/// A session that has not said hello by then is closed.
+pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+
+/// Longest payload of an announcement: iroh-gossip's frame of 4096 bytes less its envelope.
+pub const ANNOUNCEMENT_BYTES_MAX: usize = 3 * 1024;
+
+/// Commits up to this size travel inside the announcement.
+pub const ANNOUNCE_INLINE_BYTES_MAX: usize = 1024;
+
+/// How long an invite lives unless told otherwise, and at the most.
+pub const INVITE_LIFE_MS: u64 = 24 * 3600 * 1000;
+/// Longest life of an invite.
+pub const INVITE_LIFE_MS_MAX: u64 = 30 * 24 * 3600 * 1000;
+/// Open invites of one space.
+pub const INVITES_OPEN_MAX: usize = 256;
+
+/// Memory that redb may use for pages; its own default is 1 GiB.
+pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Changes behind a snapshot before a new one is written: loading that many is about as dear as one save.
+pub const SNAPSHOT_EVERY_CHANGES: u32 = 64;
+
+/// Documents the folder keeps open, newest first; reopening one costs its whole history.
+pub const OPEN_DOCUMENTS_MAX: usize = 16;
+
+/// Two equal looks at a file this far apart say that its writer has paused.
+pub const SETTLE_MS: u64 = 50;
+/// How long a file that vanished or shrank to nothing may be on its way back (editors truncate and rename).
+pub const VANISH_MS: u64 = 1_000;
+/// A file that never settles is read this often.
+pub const SETTLE_MS_MAX: u64 = 2_000;
+/// Full scan of a folder; each wait is this, plus or minus a quarter.
+pub const RESCAN_EVERY_MS: u64 = 600_000;
+/// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
+pub const RACY_NS: i64 = 20_000_000;
+
+/// Displaced and deleted files are kept this long.
+pub const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Entries that one turn of an import or of a materialisation covers.
+pub const FOLDER_BATCH: usize = 2048;
+
+const _: () = assert!(BODY_BYTES_MAX + HEADER_BYTES_MAX + 64 < FRAME_BYTES_MAX);
+const _: () = assert!(ANNOUNCE_INLINE_BYTES_MAX < ANNOUNCEMENT_BYTES_MAX);

@@ -1,0 +1,410 @@
+//! Who belongs to a space, and who may do what: roles computed from the commit graph.
+//!
+//! Membership operations are commits like any other, so their causal order is the graph's. [`Membership`] is a pure
+//! function of a set of such commits: [`Membership::at`] restricts it to the causal past of another commit, which is
+//! how every device reaches the same verdict about that commit, whenever it arrives.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    commit::{SecretKey, Signature, verify},
+    ids::{CommitHash, DeviceId, InviteKey, SpaceId, context},
+    limits,
+};
+
+/// What a member may do; each role may do what the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Receives everything, changes nothing.
+    Reader,
+    /// Changes documents.
+    Writer,
+    /// Changes documents and the list of members.
+    Owner,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::Owner => "owner",
+        })
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        match text {
+            "reader" => Ok(Self::Reader),
+            "writer" => Ok(Self::Writer),
+            "owner" => Ok(Self::Owner),
+            _ => Err(UnknownRole),
+        }
+    }
+}
+
+/// The text names no role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a role is reader, writer or owner")]
+pub struct UnknownRole;
+
+/// One operation of a membership commit. Tags are only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberOp {
+    /// Founds a space: the only operation of the commit whose body hash names it.
+    Genesis {
+        /// The first owner; signs the commit.
+        device: DeviceId,
+        /// Makes the space's id unique.
+        random: [u8; 32],
+        /// What people call the space.
+        space_name: String,
+        /// What people call the first device.
+        device_name: String,
+    },
+    /// Lets whoever proves the secret of `key` join.
+    Invite {
+        /// Public half of the invite's key.
+        key: InviteKey,
+        /// The role that joining gives.
+        role: Role,
+        /// How many devices may join with it.
+        uses: u32,
+        /// Until when a device may admit a joiner, by its own clock: milliseconds since 1970.
+        expires_ms: u64,
+    },
+    /// Takes a device in.
+    Accept {
+        /// The invite that it used.
+        invite: InviteKey,
+        /// The new member.
+        device: DeviceId,
+        /// What people call it.
+        name: String,
+        /// The invite key's signature over space and device.
+        proof: Signature,
+    },
+}
+
+/// Proves an invite's secret for one device: only that device can use what this returns.
+#[must_use]
+pub fn prove_invite(secret: &SecretKey, space: SpaceId, device: DeviceId) -> Signature {
+    secret.sign(context::INVITE_PROOF, &[&space.0, &device.0])
+}
+
+/// A member as seen from some point of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What it may do.
+    pub role: Role,
+    /// What people call it.
+    pub name: String,
+}
+
+/// An invite as seen from some point of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// The role that joining gives.
+    pub role: Role,
+    /// Uses that are left.
+    pub uses_left: u32,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+/// Why a membership operation does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The author's role does not allow it.
+    #[error("the author's role does not allow this")]
+    NotAllowed,
+    /// No such invite in the commit's past.
+    #[error("the invite is not known")]
+    UnknownInvite,
+    /// All its uses are taken.
+    #[error("the invite is used up")]
+    UsedUp,
+    /// The signature is not by the invite's key for this device and space.
+    #[error("the proof of the invite does not match")]
+    Proof,
+    /// A second genesis, or a genesis that does not make the id of its space.
+    #[error("the genesis does not found this space")]
+    Genesis,
+    /// A name is empty, too long or holds control characters.
+    #[error("a name is empty, too long or not printable")]
+    Name,
+    /// Too many open invites.
+    #[error("the space has too many open invites")]
+    TooManyInvites,
+}
+
+/// Whether a name of a person's making may be shown and stored: printable, of sane length.
+#[must_use]
+pub fn is_good_name(name: &str) -> bool {
+    !name.trim().is_empty()
+        && name.len() <= limits::NAME_BYTES_MAX
+        && !name.chars().any(char::is_control)
+}
+
+/// Members and invites after a set of membership commits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    space_name: Option<String>,
+    members: BTreeMap<DeviceId, Member>,
+    invites: BTreeMap<InviteKey, Invite>,
+}
+
+impl Membership {
+    /// Applies the operations of one commit by `author`, all or none.
+    ///
+    /// # Errors
+    /// The first operation that is not allowed; nothing is applied then.
+    pub fn apply(&mut self, space: SpaceId, author: DeviceId, ops: &[MemberOp]) -> Result<(), MemberError> {
+        let mut next = self.clone();
+        for op in ops {
+            next.apply_one(space, author, op)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
+    fn apply_one(&mut self, space: SpaceId, author: DeviceId, op: &MemberOp) -> Result<(), MemberError> {
+        match op {
+            MemberOp::Genesis { device, space_name, device_name, .. } => {
+                if self.space_name.is_some() || *device != author {
+                    return Err(MemberError::Genesis);
+                }
+                if !is_good_name(space_name) || !is_good_name(device_name) {
+                    return Err(MemberError::Name);
+                }
+                self.space_name = Some(space_name.clone());
+                let first = Member { role: Role::Owner, name: device_name.clone() };
+                self.members.insert(author, first);
+            }
+            MemberOp::Invite { key, role, uses, expires_ms } => {
+                // Only an owner may let another owner in; a writer may invite writers and readers.
+                let own = self.role(&author).ok_or(MemberError::NotAllowed)?;
+                if own < Role::Writer || *role > own || *uses == 0 {
+                    return Err(MemberError::NotAllowed);
+                }
+                if self.invites.len() >= limits::INVITES_OPEN_MAX {
+                    return Err(MemberError::TooManyInvites);
+                }
+                let invite = Invite { role: *role, uses_left: *uses, expires_ms: *expires_ms };
+                self.invites.entry(*key).or_insert(invite);
+            }
+            MemberOp::Accept { invite, device, name, proof } => {
+                if self.role(&author).is_none() {
+                    return Err(MemberError::NotAllowed);
+                }
+                if !is_good_name(name) {
+                    return Err(MemberError::Name);
+                }
+                let parts: [&[u8]; 2] = [&space.0, &device.0];
+                if !verify(&invite.0, context::INVITE_PROOF, &parts, proof) {
+                    return Err(MemberError::Proof);
+                }
+                let open = self.invites.get_mut(invite).ok_or(MemberError::UnknownInvite)?;
+                if self.members.contains_key(device) {
+                    return Ok(());
+                }
+                open.uses_left = open.uses_left.checked_sub(1).ok_or(MemberError::UsedUp)?;
+                let member = Member { role: open.role, name: name.clone() };
+                self.members.insert(*device, member);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates a set of membership commits, given in any order that puts a commit after those in its past, and
+    /// with concurrent ones by hash. What a later commit would take twice is left out there: of two concurrent uses
+    /// of a one-use invite the one with the smaller hash holds.
+    pub fn at<'a>(space: SpaceId, commits: impl IntoIterator<Item = &'a MemberCommit>) -> Self {
+        let mut membership = Self::default();
+        for commit in commits {
+            // Each was valid in its own past; what fails here lost against a concurrent one.
+            let _lost_to_a_concurrent_commit = membership.apply(space, commit.author, &commit.ops);
+        }
+        membership
+    }
+
+    /// The role of a device, if it is a member.
+    #[must_use]
+    pub fn role(&self, device: &DeviceId) -> Option<Role> {
+        self.members.get(device).map(|member| member.role)
+    }
+
+    /// All members by id.
+    pub fn members(&self) -> impl Iterator<Item = (&DeviceId, &Member)> {
+        self.members.iter()
+    }
+
+    /// What people call the space, once its genesis is held.
+    #[must_use]
+    pub fn space_name(&self) -> Option<&str> {
+        self.space_name.as_deref()
+    }
+
+    /// Checks whether `device` may join now with this invite, by the clock of whoever admits it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_invite(&self, key: &InviteKey, now_ms: u64) -> Result<&Invite, InviteRefusal> {
+        let invite = self.invites.get(key).ok_or(InviteRefusal::Unknown)?;
+        if invite.uses_left == 0 {
+            return Err(InviteRefusal::Used);
+        }
+        if now_ms >= invite.expires_ms {
+            return Err(InviteRefusal::Expired);
+        }
+        Ok(invite)
+    }
+
+    /// Whether anybody could join now.
+    #[must_use]
+    pub fn has_open_invite(&self, now_ms: u64) -> bool {
+        self.invites
+            .values()
+            .any(|invite| invite.uses_left > 0 && now_ms < invite.expires_ms)
+    }
+}
+
+/// Why a joiner is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteRefusal {
+    /// Not an invite of a space that this device is in.
+    #[error("the invite is not known here")]
+    Unknown,
+    /// All its uses are taken.
+    #[error("the invite has been used")]
+    Used,
+    /// Its time is over.
+    #[error("the invite has expired")]
+    Expired,
+    /// The joiner does not hold its secret.
+    #[error("the invite is damaged: its secret does not match")]
+    Proof,
+    /// The joiner's name cannot be shown.
+    #[error("the device's name is empty, too long or not printable")]
+    Name,
+}
+
+/// A membership commit with what evaluation needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberCommit {
+    /// Its hash.
+    pub hash: CommitHash,
+    /// The device that signed it.
+    pub author: DeviceId,
+    /// Its operations.
+    pub ops: Vec<MemberOp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACE: SpaceId = SpaceId([1; 32]);
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_bytes(&[seed; 32])
+    }
+
+    fn founded() -> Membership {
+        let owner = key(1).device();
+        let genesis = MemberOp::Genesis {
+            device: owner,
+            random: [0; 32],
+            space_name: "notes".into(),
+            device_name: "desk".into(),
+        };
+        let mut membership = Membership::default();
+        membership.apply(SPACE, owner, &[genesis]).expect("founds");
+        membership
+    }
+
+    fn invite(uses: u32, role: Role) -> MemberOp {
+        MemberOp::Invite {
+            key: InviteKey(key(50).public()),
+            role,
+            uses,
+            expires_ms: 1000,
+        }
+    }
+
+    fn accept(device: DeviceId) -> MemberOp {
+        MemberOp::Accept {
+            invite: InviteKey(key(50).public()),
+            device,
+            name: "laptop".into(),
+            proof: prove_invite(&key(50), SPACE, device),
+        }
+    }
+
+    #[test]
+    fn an_invite_takes_in_one_device_and_no_second() {
+        let (owner, first, second) = (key(1).device(), key(2).device(), key(3).device());
+        let mut membership = founded();
+        membership.apply(SPACE, owner, &[invite(1, Role::Writer)]).expect("invites");
+        membership.apply(SPACE, owner, &[accept(first)]).expect("takes in");
+        assert_eq!(membership.role(&first), Some(Role::Writer));
+        // The same device again changes nothing; another one is turned away.
+        membership.apply(SPACE, first, &[accept(first)]).expect("is idempotent");
+        assert_eq!(
+            membership.apply(SPACE, first, &[accept(second)]),
+            Err(MemberError::UsedUp)
+        );
+        assert_eq!(
+            membership.check_invite(&InviteKey(key(50).public()), 10),
+            Err(InviteRefusal::Used)
+        );
+    }
+
+    #[test]
+    fn strangers_readers_and_forged_proofs_change_nothing() {
+        let (owner, stranger) = (key(1).device(), key(9).device());
+        let mut membership = founded();
+        assert_eq!(
+            membership.apply(SPACE, stranger, &[invite(1, Role::Reader)]),
+            Err(MemberError::NotAllowed)
+        );
+        membership.apply(SPACE, owner, &[invite(2, Role::Reader)]).expect("invites");
+        let MemberOp::Accept { invite: used, name, .. } = accept(stranger) else {
+            unreachable!("accept makes an accept")
+        };
+        let forged = MemberOp::Accept {
+            invite: used,
+            device: stranger,
+            name,
+            proof: prove_invite(&key(51), SPACE, stranger),
+        };
+        assert_eq!(membership.apply(SPACE, owner, &[forged]), Err(MemberError::Proof));
+        let reader = key(2).device();
+        membership.apply(SPACE, owner, &[accept(reader)]).expect("takes in");
+        assert_eq!(
+            membership.apply(SPACE, reader, &[invite(1, Role::Reader)]),
+            Err(MemberError::NotAllowed)
+        );
+        assert_eq!(membership.members().count(), 2);
+    }
+
+    #[test]
+    fn an_invite_ends_with_its_time() {
+        let mut membership = founded();
+        let key50 = InviteKey(key(50).public());
+        membership.apply(SPACE, key(1).device(), &[invite(1, Role::Writer)]).expect("invites");
+        assert!(membership.check_invite(&key50, 999).is_ok());
+        assert_eq!(membership.check_invite(&key50, 1000), Err(InviteRefusal::Expired));
+        assert_eq!(
+            membership.check_invite(&InviteKey([7; 32]), 0),
+            Err(InviteRefusal::Unknown)
+        );
+    }
+}

@@ -1,0 +1,773 @@
+//! The store: the only code that names `redb`.
+//!
+//! One file a device, one thread that writes. A turn of the engine is one [`Turn`]: a redb write transaction with
+//! two-phase commit, so that a crash leaves either all of a turn or nothing. Readers use [`Snapshot`]s on other threads.
+//! `docs/STORAGE.md` describes each table; [`row`] holds the rows. Integer handles for spaces, replicas and documents
+//! exist only in here and never travel.
+//!
+//! Any redb error in a write ends the handle: the caller drops the store and opens it again.
+
+pub mod row;
+
+use std::{ops::Range, path::Path, sync::Arc};
+
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
+    Table, TableDefinition, WriteTransaction,
+};
+use row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, ReplicaRow, SpaceRow};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    commit::PackedBody,
+    doc::entry::Entry,
+    ids::{ChangeHash, ChunkHash, CommitHash, ContentHash, DeviceId, DocId, SpaceId},
+    limits,
+};
+
+/// Version of the tables. A store of another version is refused, never guessed at.
+const SCHEMA: u32 = 1;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const SPACE: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("space");
+const REPLICA: TableDefinition<'_, (u32, u32), &[u8]> = TableDefinition::new("replica");
+const COMMIT: TableDefinition<'_, (u32, u32, u64), &[u8]> = TableDefinition::new("commit");
+const BODY: TableDefinition<'_, (u32, u32, u64), &[u8]> = TableDefinition::new("body");
+const ORDER: TableDefinition<'_, (u32, u64), (u32, u64)> = TableDefinition::new("order");
+const BY_HASH: TableDefinition<'_, &[u8], (u32, u64)> = TableDefinition::new("by_hash");
+const MEMBER: TableDefinition<'_, (u32, u32, u64), ()> = TableDefinition::new("member");
+const DOCUMENT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("document");
+const CHANGE: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("change");
+const CHANGE_INDEX: TableDefinition<'_, &[u8], u32> = TableDefinition::new("change_index");
+const DERIVED: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("derived");
+const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
+const FOLDER: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("folder");
+const BASE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("base");
+const ENTRY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entry");
+const CONTENT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("content");
+const CHUNK: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("chunk");
+const TEXT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("text");
+const PEER: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peer");
+
+/// The store failed. What it held before the failed turn is untouched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("the store is in use by another process")]
+    Locked,
+    /// Written by another version of the program.
+    #[error("the store has schema {found}, this program knows {SCHEMA}")]
+    Schema {
+        /// What the file says.
+        found: u32,
+    },
+    /// redb failed.
+    #[error("the store failed while it was to {operation}")]
+    Redb {
+        /// What was to be done.
+        operation: &'static str,
+        /// redb's reason.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A row does not decode: the file is damaged, or a fault of ours.
+    #[error("a row of table {table} is damaged")]
+    Row {
+        /// The table.
+        table: &'static str,
+    },
+}
+
+trait Context<T> {
+    fn context(self, operation: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T, E: Into<redb::Error>> Context<T> for Result<T, E> {
+    fn context(self, operation: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Redb { operation, source: Box::new(source.into()) })
+    }
+}
+
+fn decode_row<T: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Row { table })
+}
+
+fn encode_row<T: Serialize>(row: &T) -> Vec<u8> {
+    postcard::to_stdvec(row).expect("rows are plain data")
+}
+
+/// Key of a table that is sorted by space or folder first.
+fn scoped(scope: u32, id: &[u8]) -> Vec<u8> {
+    [&scope.to_be_bytes()[..], id].concat()
+}
+
+fn doc_scoped(doc: u64, hash: &ChangeHash) -> Vec<u8> {
+    [&doc.to_be_bytes()[..], &hash.0].concat()
+}
+
+/// All keys of a scope.
+fn scope_range(scope: u32) -> Range<Vec<u8>> {
+    // One past the largest: a scope is a small counter and never reaches the last number.
+    scope.to_be_bytes().to_vec()..(scope.saturating_add(1)).to_be_bytes().to_vec()
+}
+
+/// An open store. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Arc<Database>,
+}
+
+impl Store {
+    /// Opens the store in a file, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// When another process has it, it is of another schema, or the disk fails.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = Database::builder()
+            .set_cache_size(limits::STORE_CACHE_BYTES)
+            .create(path);
+        Self::from_opened(opened)
+    }
+
+    /// Opens a store on a backend, such as a disk in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let opened = Database::builder()
+            .set_cache_size(limits::STORE_CACHE_BYTES)
+            .create_with_backend(backend);
+        Self::from_opened(opened)
+    }
+
+    /// A store that is gone with its handle.
+    ///
+    /// # Errors
+    /// When memory cannot be had.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::with_backend(redb::backends::InMemoryBackend::new())
+    }
+
+    fn from_opened(opened: Result<Database, redb::DatabaseError>) -> Result<Self, StoreError> {
+        let database = match opened {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked),
+            other => other.context("open")?,
+        };
+        let store = Self { database: Arc::new(database) };
+        let turn = store.begin()?;
+        {
+            let mut tables = turn.tables()?;
+            match tables.meta::<u32>("schema")? {
+                None => tables.put_meta("schema", &SCHEMA)?,
+                Some(SCHEMA) => {}
+                Some(found) => return Err(StoreError::Schema { found }),
+            }
+        }
+        turn.commit()?;
+        Ok(store)
+    }
+
+    /// Begins the one write transaction.
+    ///
+    /// # Errors
+    /// When redb cannot.
+    pub fn begin(&self) -> Result<Turn, StoreError> {
+        let mut transaction = self.database.begin_write().context("begin a turn")?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|source| StoreError::Redb {
+                operation: "begin a turn",
+                source: Box::new(redb::Error::from(source)),
+            })?;
+        transaction.set_two_phase_commit(true);
+        Ok(Turn { transaction })
+    }
+
+    /// A consistent view of the last committed turn.
+    ///
+    /// # Errors
+    /// When redb cannot.
+    pub fn read(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self.database.begin_read().context("begin to read")?;
+        Snapshot::open(&transaction)
+    }
+}
+
+/// One write transaction.
+pub struct Turn {
+    transaction: WriteTransaction,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turn")
+    }
+}
+
+impl Turn {
+    /// Opens all tables; drop them before [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// When redb cannot.
+    pub fn tables(&self) -> Result<Tables<'_>, StoreError> {
+        Tables::open(&self.transaction)
+    }
+
+    /// Makes the turn durable.
+    ///
+    /// # Errors
+    /// When it is not; the store must be dropped then.
+    pub fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().context("commit a turn")
+    }
+}
+
+macro_rules! tables {
+    ($($field:ident: $definition:ident, $key:ty, $value:ty;)*) => {
+        /// The tables of a turn.
+        pub struct Tables<'t> {
+            $($field: Table<'t, $key, $value>,)*
+        }
+
+        impl<'t> Tables<'t> {
+            fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
+                Ok(Self {
+                    $($field: transaction.open_table($definition).context("open a table")?,)*
+                })
+            }
+        }
+
+        /// The tables as of one committed turn.
+        pub struct Snapshot {
+            $($field: ReadOnlyTable<$key, $value>,)*
+        }
+
+        impl Snapshot {
+            fn open(transaction: &ReadTransaction) -> Result<Self, StoreError> {
+                Ok(Self {
+                    $($field: transaction.open_table($definition).context("open a table")?,)*
+                })
+            }
+        }
+    };
+}
+
+tables! {
+    meta: META, &'static str, &'static [u8];
+    space: SPACE, u32, &'static [u8];
+    replica: REPLICA, (u32, u32), &'static [u8];
+    commit: COMMIT, (u32, u32, u64), &'static [u8];
+    body: BODY, (u32, u32, u64), &'static [u8];
+    order: ORDER, (u32, u64), (u32, u64);
+    by_hash: BY_HASH, &'static [u8], (u32, u64);
+    member: MEMBER, (u32, u32, u64), ();
+    document: DOCUMENT, &'static [u8], &'static [u8];
+    change: CHANGE, (u64, u32), &'static [u8];
+    change_index: CHANGE_INDEX, &'static [u8], u32;
+    derived: DERIVED, (u64, u32), &'static [u8];
+    snapshot: SNAPSHOT, u64, &'static [u8];
+    folder: FOLDER, u32, &'static [u8];
+    base: BASE, &'static [u8], &'static [u8];
+    entry: ENTRY, &'static [u8], &'static [u8];
+    content: CONTENT, &'static [u8], &'static [u8];
+    chunk: CHUNK, &'static [u8], &'static [u8];
+    text: TEXT, &'static [u8], &'static [u8];
+    peer: PEER, &'static [u8], &'static [u8];
+}
+
+impl std::fmt::Debug for Tables<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tables")
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+/// What a turn and a snapshot can both be asked, where the caller does not care which it has.
+pub trait Rows {
+    /// The replicas of a space by handle.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn replica_rows(&self, space: u32) -> Result<Vec<(u32, ReplicaRow)>, StoreError>;
+    /// Each membership commit of a log, with its body.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn membership_rows(&self, space: u32, replica: u32) -> Result<Vec<(u64, CommitRow, PackedBody)>, StoreError>;
+    /// Spaces that folders are bound to.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn folder_spaces(&self) -> Result<Vec<SpaceId>, StoreError>;
+    /// A change of a document.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn change_row(&self, doc: u64, index: u32) -> Result<ChangeRow, StoreError>;
+    /// The body of a commit.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn packed_body(&self, space: u32, replica: u32, n: u64) -> Result<PackedBody, StoreError>;
+    /// Bytes of a change whose commit holds only its hash.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn derived_bytes(&self, doc: u64, index: u32) -> Result<Vec<u8>, StoreError>;
+}
+
+/// Rows of a table of encoded values, read the same way in a turn and in a snapshot.
+macro_rules! reads {
+    ($($on:tt)*) => {
+        impl Rows for $($on)* {
+            fn replica_rows(&self, space: u32) -> Result<Vec<(u32, ReplicaRow)>, StoreError> {
+                self.replicas(space)
+            }
+
+            fn membership_rows(
+                &self,
+                space: u32,
+                replica: u32,
+            ) -> Result<Vec<(u64, CommitRow, PackedBody)>, StoreError> {
+                self.membership_numbers(space, replica)?
+                    .into_iter()
+                    .map(|n| {
+                        let row = self.commit_row(space, replica, n)?;
+                        let row = row.ok_or(StoreError::Row { table: "commit" })?;
+                        Ok((n, row, self.body(space, replica, n)?))
+                    })
+                    .collect()
+            }
+
+            fn folder_spaces(&self) -> Result<Vec<SpaceId>, StoreError> {
+                Ok(self.folders()?.into_iter().map(|(_, row)| row.space).collect())
+            }
+
+            fn change_row(&self, doc: u64, index: u32) -> Result<ChangeRow, StoreError> {
+                self.change(doc, index)
+            }
+
+            fn packed_body(&self, space: u32, replica: u32, n: u64) -> Result<PackedBody, StoreError> {
+                self.body(space, replica, n)
+            }
+
+            fn derived_bytes(&self, doc: u64, index: u32) -> Result<Vec<u8>, StoreError> {
+                self.derived(doc, index)
+            }
+        }
+
+        impl $($on)* {
+            /// A value of the device as a whole.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn meta<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+                let row = self.meta.get(name).context("read meta")?;
+                row.map(|row| decode_row("meta", row.value())).transpose()
+            }
+
+            /// All spaces by handle.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn spaces(&self) -> Result<Vec<(u32, SpaceRow)>, StoreError> {
+                let rows = self.space.iter().context("read spaces")?;
+                rows.map(|row| {
+                    let (key, value) = row.context("read spaces")?;
+                    Ok((key.value(), decode_row("space", value.value())?))
+                })
+                .collect()
+            }
+
+            /// The replicas of a space by handle.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn replicas(&self, space: u32) -> Result<Vec<(u32, ReplicaRow)>, StoreError> {
+                let rows = self.replica.range((space, 0)..(space + 1, 0)).context("read replicas")?;
+                rows.map(|row| {
+                    let (key, value) = row.context("read replicas")?;
+                    Ok((key.value().1, decode_row("replica", value.value())?))
+                })
+                .collect()
+            }
+
+            /// Commit `n` of a log, without its body.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn commit_row(&self, space: u32, replica: u32, n: u64) -> Result<Option<CommitRow>, StoreError> {
+                let row = self.commit.get((space, replica, n)).context("read a commit")?;
+                row.map(|row| decode_row("commit", row.value())).transpose()
+            }
+
+            /// The body of commit `n` of a log.
+            ///
+            /// # Errors
+            /// When the store fails or the row is not there.
+            pub fn body(&self, space: u32, replica: u32, n: u64) -> Result<PackedBody, StoreError> {
+                let row = self.body.get((space, replica, n)).context("read a body")?;
+                decode_row("body", row.ok_or(StoreError::Row { table: "body" })?.value())
+            }
+
+            /// Which log and number a commit hash has.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn commit_by_hash(&self, space: u32, hash: &CommitHash) -> Result<Option<(u32, u64)>, StoreError> {
+                let row = self.by_hash.get(scoped(space, &hash.0).as_slice()).context("find a commit")?;
+                Ok(row.map(|row| row.value()))
+            }
+
+            /// Numbers of a log's membership commits.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn membership_numbers(&self, space: u32, replica: u32) -> Result<Vec<u64>, StoreError> {
+                let rows = self.member.range((space, replica, 0)..=(space, replica, u64::MAX));
+                rows.context("read membership")?
+                    .map(|row| Ok(row.context("read membership")?.0.value().2))
+                    .collect()
+            }
+
+            /// Up to a frame's worth of commits from a place in the order of arrival: place, replica, number.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn order_from(&self, space: u32, arrival: u64) -> Result<Vec<(u64, u32, u64)>, StoreError> {
+                let rows = self.order.range((space, arrival)..(space + 1, 0)).context("read the order")?;
+                rows.take(limits::BODY_ITEMS_MAX)
+                    .map(|row| {
+                        let (key, value) = row.context("read the order")?;
+                        let (replica, n) = value.value();
+                        Ok((key.value().1, replica, n))
+                    })
+                    .collect()
+            }
+
+            /// A document's row.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn document(&self, space: u32, doc: &DocId) -> Result<Option<DocRow>, StoreError> {
+                let row = self.document.get(scoped(space, &doc.0).as_slice()).context("read a document")?;
+                row.map(|row| decode_row("document", row.value())).transpose()
+            }
+
+            /// Calls `visit` for each document of a space, in the order of their ids.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn each_document(&self, space: u32, mut visit: impl FnMut(DocId, DocRow)) -> Result<(), StoreError> {
+                let range = scope_range(space);
+                let rows = self.document.range(range.start.as_slice()..range.end.as_slice());
+                for row in rows.context("read documents")? {
+                    let (key, value) = row.context("read documents")?;
+                    let doc = DocId::from_slice(&key.value()[4..]).ok_or(StoreError::Row { table: "document" })?;
+                    visit(doc, decode_row("document", value.value())?);
+                }
+                Ok(())
+            }
+
+            /// A change of a document by its index, which counts from 0 in order of arrival.
+            ///
+            /// # Errors
+            /// When the store fails or the row is not there.
+            pub fn change(&self, doc: u64, index: u32) -> Result<ChangeRow, StoreError> {
+                let row = self.change.get((doc, index)).context("read a change")?;
+                decode_row("change", row.ok_or(StoreError::Row { table: "change" })?.value())
+            }
+
+            /// The index of a change in its document.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn change_index(&self, doc: u64, hash: &ChangeHash) -> Result<Option<u32>, StoreError> {
+                let row = self.change_index.get(doc_scoped(doc, hash).as_slice()).context("find a change")?;
+                Ok(row.map(|row| row.value()))
+            }
+
+            /// Bytes of a change whose commit holds only its hash.
+            ///
+            /// # Errors
+            /// When the store fails or the row is not there.
+            pub fn derived(&self, doc: u64, index: u32) -> Result<Vec<u8>, StoreError> {
+                let row = self.derived.get((doc, index)).context("read a derived change")?;
+                decode_row::<PackedBody>("derived", row.ok_or(StoreError::Row { table: "derived" })?.value())?
+                    .unpack()
+                    .map(std::borrow::Cow::into_owned)
+                    .map_err(|_| StoreError::Row { table: "derived" })
+            }
+
+            /// The newest snapshot of a document: how many changes it holds, and its bytes.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn doc_snapshot(&self, doc: u64) -> Result<Option<(u32, Vec<u8>)>, StoreError> {
+                let row = self.snapshot.get(doc).context("read a snapshot")?;
+                row.map(|row| decode_row("snapshot", row.value())).transpose()
+            }
+
+            /// All folders by handle.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn folders(&self) -> Result<Vec<(u32, FolderRow)>, StoreError> {
+                let rows = self.folder.iter().context("read folders")?;
+                rows.map(|row| {
+                    let (key, value) = row.context("read folders")?;
+                    Ok((key.value(), decode_row("folder", value.value())?))
+                })
+                .collect()
+            }
+
+            /// All base rows of a folder.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn bases(&self, folder: u32) -> Result<Vec<(DocId, BaseRow)>, StoreError> {
+                let range = scope_range(folder);
+                let rows = self.base.range(range.start.as_slice()..range.end.as_slice());
+                rows.context("read base")?
+                    .map(|row| {
+                        let (key, value) = row.context("read base")?;
+                        let doc = DocId::from_slice(&key.value()[4..]).ok_or(StoreError::Row { table: "base" })?;
+                        Ok((doc, decode_row("base", value.value())?))
+                    })
+                    .collect()
+            }
+
+            /// The cached entry of a document and the heads that it was read at.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn entry(&self, space: u32, doc: &DocId) -> Result<Option<(Vec<ChangeHash>, Entry)>, StoreError> {
+                let row = self.entry.get(scoped(space, &doc.0).as_slice()).context("read an entry")?;
+                row.map(|row| decode_row("entry", row.value())).transpose()
+            }
+
+            /// The chunk list of a content.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn content(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+                let row = self.content.get(hash.0.as_slice()).context("read a chunk list")?;
+                Ok(row.map(|row| row.value().to_vec()))
+            }
+
+            /// Some content that holds a chunk, and the offset in it.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn chunk(&self, hash: &ChunkHash) -> Result<Option<(ContentHash, u64)>, StoreError> {
+                let row = self.chunk.get(hash.0.as_slice()).context("find a chunk")?;
+                row.map(|row| decode_row("chunk", row.value())).transpose()
+            }
+
+            /// A kept text by the hash of its bytes.
+            ///
+            /// # Errors
+            /// When the store fails or the row is damaged.
+            pub fn text(&self, hash: &ContentHash) -> Result<Option<String>, StoreError> {
+                let damaged = || StoreError::Row { table: "text" };
+                let Some(row) = self.text.get(hash.0.as_slice()).context("read a text")? else {
+                    return Ok(None);
+                };
+                let bytes = zstd::bulk::decompress(row.value(), limits::TEXT_BYTES_MAX).map_err(|_| damaged())?;
+                String::from_utf8(bytes).map(Some).map_err(|_| damaged())
+            }
+
+            /// Addresses at which a peer was last met, in the host's encoding.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn peers(&self) -> Result<Vec<(DeviceId, Vec<u8>)>, StoreError> {
+                let rows = self.peer.iter().context("read peers")?;
+                rows.map(|row| {
+                    let (key, value) = row.context("read peers")?;
+                    let device = DeviceId::from_slice(key.value()).ok_or(StoreError::Row { table: "peer" })?;
+                    Ok((device, value.value().to_vec()))
+                })
+                .collect()
+            }
+        }
+    };
+}
+
+reads!(Tables<'_>);
+reads!(Snapshot);
+
+macro_rules! writes {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) => $table:ident[$key:expr] = $value:expr;)*) => {
+        impl Tables<'_> {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// When the store fails.
+                pub fn $name(&mut self, $($arg: $ty),*) -> Result<(), StoreError> {
+                    self.$table.insert($key, $value).context(concat!("write ", stringify!($table)))?;
+                    Ok(())
+                }
+            )*
+        }
+    };
+}
+
+writes! {
+    /// Sets a row of spaces.
+    put_space(handle: u32, row: &SpaceRow) => space[handle] = encode_row(row).as_slice();
+    /// Sets a row of replicas.
+    put_replica(space: u32, handle: u32, row: &ReplicaRow) => replica[(space, handle)] = encode_row(row).as_slice();
+    /// Sets a row of documents.
+    put_document(space: u32, doc: &DocId, row: &DocRow)
+        => document[scoped(space, &doc.0).as_slice()] = encode_row(row).as_slice();
+    /// Sets a row of changes.
+    put_change(doc: u64, index: u32, row: &ChangeRow) => change[(doc, index)] = encode_row(row).as_slice();
+    /// Sets where a change is found.
+    put_change_index(doc: u64, hash: &ChangeHash, index: u32)
+        => change_index[doc_scoped(doc, hash).as_slice()] = index;
+    /// Keeps the bytes of a change whose commit holds only its hash.
+    put_derived(doc: u64, index: u32, bytes: &[u8])
+        => derived[(doc, index)] = encode_row(&PackedBody::pack(bytes)).as_slice();
+    /// Sets the snapshot of a document.
+    put_doc_snapshot(doc: u64, changes: u32, bytes: &[u8])
+        => snapshot[doc] = encode_row(&(changes, bytes)).as_slice();
+    /// Sets a row of folders.
+    put_folder(handle: u32, row: &FolderRow) => folder[handle] = encode_row(row).as_slice();
+    /// Sets a base row.
+    put_base(folder: u32, doc: &DocId, row: &BaseRow)
+        => base[scoped(folder, &doc.0).as_slice()] = encode_row(row).as_slice();
+    /// Caches an entry as read at some heads.
+    put_entry(space: u32, doc: &DocId, heads: &[ChangeHash], row: &Entry)
+        => entry[scoped(space, &doc.0).as_slice()] = encode_row(&(heads, row)).as_slice();
+    /// Keeps the chunk list of a content.
+    put_content(hash: &ContentHash, list: &[u8]) => content[hash.0.as_slice()] = list;
+    /// Remembers where a chunk is.
+    put_chunk(hash: &ChunkHash, content: &ContentHash, offset: u64)
+        => chunk[hash.0.as_slice()] = encode_row(&(content, offset)).as_slice();
+    /// Remembers where a peer was met.
+    put_peer(device: &DeviceId, addresses: &[u8]) => peer[device.0.as_slice()] = addresses;
+}
+
+impl Tables<'_> {
+    /// Sets a value of the device as a whole.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn put_meta<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), StoreError> {
+        self.meta.insert(name, encode_row(value).as_slice()).context("write meta")?;
+        Ok(())
+    }
+
+    /// Writes a commit with its body, its place in the order of arrival and its hash.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn put_commit(
+        &mut self,
+        space: u32,
+        replica: u32,
+        n: u64,
+        row: &CommitRow,
+        body: &PackedBody,
+    ) -> Result<(), StoreError> {
+        self.commit.insert((space, replica, n), encode_row(row).as_slice()).context("write commit")?;
+        self.body.insert((space, replica, n), encode_row(body).as_slice()).context("write body")?;
+        self.order.insert((space, row.arrival), (replica, n)).context("write order")?;
+        let hash = row.hash();
+        self.by_hash.insert(scoped(space, &hash.0).as_slice(), (replica, n)).context("write by_hash")?;
+        if row.membership {
+            self.member.insert((space, replica, n), ()).context("write member")?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a text, compressed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn put_text(&mut self, hash: &ContentHash, text: &str) -> Result<(), StoreError> {
+        let bytes = zstd::bulk::compress(text.as_bytes(), 1).map_err(|_| StoreError::Row { table: "text" })?;
+        self.text.insert(hash.0.as_slice(), bytes.as_slice()).context("write text")?;
+        Ok(())
+    }
+
+    /// Forgets the base of a document.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_base(&mut self, folder: u32, doc: &DocId) -> Result<(), StoreError> {
+        self.base.remove(scoped(folder, &doc.0).as_slice()).context("remove a base row")?;
+        Ok(())
+    }
+
+    /// Forgets a folder and its base.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_folder(&mut self, folder: u32) -> Result<(), StoreError> {
+        let range = scope_range(folder);
+        self.base
+            .retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false)
+            .context("remove base rows")?;
+        self.folder.remove(folder).context("remove a folder")?;
+        Ok(())
+    }
+
+    /// The next free handle of documents, folders or spaces.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_handle(&mut self, counter: &'static str, take: u64) -> Result<u64, StoreError> {
+        let next: u64 = self.meta(counter)?.unwrap_or(1);
+        self.put_meta(counter, &(next + take))?;
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_opens_once_and_again_after_it_is_dropped() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kith.redb");
+        let store = Store::open(&path).expect("opens");
+        assert!(matches!(Store::open(&path), Err(StoreError::Locked)));
+        let turn = store.begin().expect("begins");
+        turn.tables().expect("opens").put_meta("x", &7_u32).expect("writes");
+        turn.commit().expect("commits");
+        drop(store);
+        let store = Store::open(&path).expect("opens again");
+        assert_eq!(store.read().expect("reads").meta::<u32>("x").expect("reads"), Some(7));
+    }
+
+    #[test]
+    fn a_store_of_another_schema_is_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kith.redb");
+        let store = Store::open(&path).expect("opens");
+        let turn = store.begin().expect("begins");
+        turn.tables().expect("opens").put_meta("schema", &99_u32).expect("writes");
+        turn.commit().expect("commits");
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Schema { found: 99 })));
+    }
+
+    #[test]
+    fn a_turn_that_is_dropped_leaves_nothing() {
+        let store = Store::in_memory().expect("opens");
+        let turn = store.begin().expect("begins");
+        turn.tables().expect("opens").put_meta("x", &7_u32).expect("writes");
+        drop(turn);
+        assert_eq!(store.read().expect("reads").meta::<u32>("x").expect("reads"), None);
+    }
+}

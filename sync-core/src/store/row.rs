@@ -1,0 +1,168 @@
+//! The rows of the store. Every value is postcard; `docs/STORAGE.md` says what each table is for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    commit::{Signature, Signed},
+    doc::entry::Kind,
+    ids::{ChangeHash, CommitHash, ContentHash, DeviceId, DocId, InstallEpoch, ReplicaId, SpaceId, context, derive},
+};
+
+/// A space that this device is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceRow {
+    /// Its id.
+    pub id: SpaceId,
+    /// Our own replica in it.
+    pub replica: ReplicaId,
+    /// The epoch that our replica id was minted under.
+    pub epoch: InstallEpoch,
+    /// Commits that no other commit held here has among its parents, sorted.
+    pub heads: Vec<CommitHash>,
+    /// Root digest of all (document, heads).
+    pub root: [u8; 32],
+    /// Next number in the order of arrival.
+    pub arrivals: u64,
+    /// Who may talk to us about this space before its genesis is here: the inviter.
+    pub bootstrap: Vec<DeviceId>,
+    /// Whether this device left; nothing is exchanged any more.
+    pub left: bool,
+}
+
+/// A replica of a space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaRow {
+    /// Its id.
+    pub id: ReplicaId,
+    /// The device that signs its log.
+    pub device: DeviceId,
+    /// Length of its log here.
+    pub n: u64,
+    /// Hash of the last commit.
+    pub hash: CommitHash,
+}
+
+/// How many commits of each replica, by handle, are in a commit's past, itself included.
+pub type Clock = Vec<(u32, u64)>;
+
+/// A commit without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitRow {
+    /// The header exactly as signed.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// Its signature.
+    pub signature: Signature,
+    /// Its place in the order of arrival.
+    pub arrival: u64,
+    /// Its causal past.
+    pub clock: Clock,
+    /// Whether its body is of membership operations.
+    pub membership: bool,
+}
+
+impl CommitRow {
+    /// The hash of the commit.
+    #[must_use]
+    pub fn hash(&self) -> CommitHash {
+        CommitHash(derive(context::COMMIT, &[&self.header]))
+    }
+
+    /// The commit as it travels.
+    #[must_use]
+    pub fn with_body(self, body: crate::commit::PackedBody) -> Signed {
+        Signed { header: self.header, signature: self.signature, body }
+    }
+}
+
+/// A document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocRow {
+    /// Key of its changes.
+    pub handle: u64,
+    /// Changes that no other change of it depends on, sorted.
+    pub heads: Vec<ChangeHash>,
+    /// How many changes it has.
+    pub changes: u32,
+    /// Last `seq` of each replica, by handle, that changed it.
+    pub seqs: Vec<(u32, u64)>,
+}
+
+/// A change of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRow {
+    /// Its hash.
+    pub hash: ChangeHash,
+    /// Indices of the changes it depends on.
+    pub deps: Vec<u32>,
+    /// Counter of its last operation.
+    pub max_op: u64,
+    /// The commits that brought it: replica handle, number, and index in the body. A derived change may come by several.
+    pub commits: Vec<(u32, u64, u32)>,
+    /// Whether its bytes rest in table `derived` and not in the body.
+    pub derived: bool,
+}
+
+/// A directory on disk that is bound to a space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderRow {
+    /// The space.
+    pub space: SpaceId,
+    /// Absolute path of the directory.
+    pub path: String,
+    /// What people call it here.
+    pub name: String,
+    /// Device number and inode of the root when it was bound: another root there is not this folder.
+    pub root: (u64, u64),
+    /// Whether the first catch-up is over, so that files which are already here may be taken in.
+    pub caught_up: bool,
+}
+
+/// What a file looked like when it was last seen, apart from its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// Modification time in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Change time in nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// Inode.
+    pub inode: u64,
+    /// Device number of the file system.
+    pub device: u64,
+    /// Executable by its owner.
+    pub exec: bool,
+}
+
+/// Bytes that were about to be put at a path: after a crash both these and the base are ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Heads that the bytes were made of.
+    pub heads: Vec<ChangeHash>,
+    /// Hash of the bytes.
+    pub hash: ContentHash,
+    /// Directory and name that they go to.
+    pub place: (Option<DocId>, String),
+}
+
+/// What disk and documents last agreed on for one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseRow {
+    /// What it is.
+    pub kind: Kind,
+    /// Directory that it is in.
+    pub parent: Option<DocId>,
+    /// Its name on this disk; another than the entry's where names clash.
+    pub name: String,
+    /// Heads of the document whose content is on disk.
+    pub heads: Vec<ChangeHash>,
+    /// Hash of the bytes; of the target for a link; zero for a directory.
+    pub hash: ContentHash,
+    /// As last seen on disk; `None` while only an intent exists.
+    pub stat: Option<Stat>,
+    /// What was about to be written.
+    pub intent: Option<Intent>,
+    /// Whether the file was so young when it was read that its time stamp may not move with its bytes.
+    pub racy: bool,
+}

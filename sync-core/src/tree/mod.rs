@@ -1,0 +1,354 @@
+//! From entry documents to paths: a pure function, the same on every machine.
+//!
+//! An entry says which directory it is in and what it is called; nothing says that these fit together. [`View::of`]
+//! decides: what lives, who is in a cycle, who keeps a name that two claim. Nothing it decides is written back, so a clash
+//! that ends is undone by itself. It must not read a disk, a clock or the order in which commits arrived.
+
+mod path;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use path::{NameFault, RelPath, STATE_DIR, check_name, is_reserved};
+
+use crate::{
+    doc::entry::{Entry, Kind},
+    ids::DocId,
+    limits,
+};
+
+/// Where an entry is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Directory; `None` at the top.
+    pub parent: Option<DocId>,
+    /// Name there; another than the entry's own where names clash.
+    pub name: String,
+}
+
+/// Something that people should know about one entry; nothing is lost and nothing waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The entry.
+    pub doc: DocId,
+    /// What is the matter.
+    pub kind: ConflictKind,
+}
+
+/// What both sides did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConflictKind {
+    /// Another entry of this name keeps it.
+    Name,
+    /// Two names or directories; one won.
+    Place,
+    /// Two contents; one won.
+    Content,
+    /// Each into the other; this one was put back.
+    Cycle,
+}
+
+impl std::fmt::Display for ConflictKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Name => "another file has the same name",
+            Self::Place => "renamed or moved on both sides",
+            Self::Content => "changed on both sides",
+            Self::Cycle => "two directories were moved into each other",
+        })
+    }
+}
+
+/// All entries of a space as a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    places: BTreeMap<DocId, Place>,
+    children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
+    /// What people should know.
+    pub conflicts: Vec<Conflict>,
+    /// Entries that live but cannot be shown, with the reason.
+    pub hidden: Vec<(DocId, NameFault)>,
+}
+
+impl View {
+    /// Computes the tree of all entries.
+    #[must_use]
+    pub fn of(entries: &BTreeMap<DocId, Entry>) -> Self {
+        let mut view = Self::default();
+        let parents = view.parents(entries);
+        let alive = alive(entries, &parents);
+        let mut siblings: BTreeMap<Option<DocId>, Vec<DocId>> = BTreeMap::new();
+        for doc in &alive {
+            let entry = &entries[doc];
+            match check_name(&entry.name) {
+                Ok(()) => siblings.entry(parents[doc]).or_default().push(*doc),
+                Err(fault) => view.hidden.push((*doc, fault)),
+            }
+            if entry.lost_place {
+                view.conflicts.push(Conflict { doc: *doc, kind: ConflictKind::Place });
+            }
+            if !entry.lost_contents.is_empty() {
+                view.conflicts.push(Conflict { doc: *doc, kind: ConflictKind::Content });
+            }
+        }
+        view.place(entries, &mut siblings);
+        view
+    }
+
+    /// The directory of each entry, with cycles cut. Parents are taken on in the order of their operations; one that
+    /// would close a cycle gives way to the directory that the entry was made in, or to the top.
+    fn parents(&mut self, entries: &BTreeMap<DocId, Entry>) -> BTreeMap<DocId, Option<DocId>> {
+        let is_dir = |parent: &Option<DocId>| {
+            parent.is_none_or(|doc| entries.get(&doc).is_some_and(|entry| entry.kind == Kind::Dir))
+        };
+        let mut order: Vec<_> = entries.iter().filter(|(_, entry)| is_dir(&entry.parent)).collect();
+        order.sort_by(|(a, left), (b, right)| (&left.parent_stamp, a).cmp(&(&right.parent_stamp, b)));
+        let mut parents: BTreeMap<DocId, Option<DocId>> = BTreeMap::new();
+        for (doc, entry) in order {
+            let choices = [entry.parent, entry.first_parent, None];
+            let moved = entry.kind == Kind::Dir;
+            let chosen = choices
+                .into_iter()
+                .find(|parent| is_dir(parent) && !(moved && closes_cycle(&parents, *doc, *parent)))
+                .flatten();
+            if chosen != entry.parent {
+                self.conflicts.push(Conflict { doc: *doc, kind: ConflictKind::Cycle });
+            }
+            parents.insert(*doc, chosen);
+        }
+        parents
+    }
+
+    /// Gives every sibling a name of its own, from the top down.
+    fn place(&mut self, entries: &BTreeMap<DocId, Entry>, siblings: &mut BTreeMap<Option<DocId>, Vec<DocId>>) {
+        let mut open = vec![(None, 0)];
+        while let Some((parent, depth)) = open.pop() {
+            let Some(docs) = siblings.remove(&parent) else {
+                continue;
+            };
+            let names = settle_names(entries, &docs);
+            for (name, doc) in &names {
+                let entry = &entries[doc];
+                if depth >= limits::TREE_DEPTH_MAX {
+                    self.hidden.push((*doc, NameFault::TooDeep));
+                    continue;
+                }
+                if *name != entry.name {
+                    self.conflicts.push(Conflict { doc: *doc, kind: ConflictKind::Name });
+                }
+                self.places.insert(*doc, Place { parent, name: name.clone() });
+                if entry.kind == Kind::Dir {
+                    open.push((Some(*doc), depth + 1));
+                }
+            }
+            self.children.insert(parent, names);
+        }
+    }
+
+    /// Where an entry is shown; `None` when it is not.
+    #[must_use]
+    pub fn place_of(&self, doc: &DocId) -> Option<&Place> {
+        self.places.get(doc)
+    }
+
+    /// All that is shown, by id.
+    pub fn places(&self) -> impl Iterator<Item = (&DocId, &Place)> {
+        self.places.iter()
+    }
+
+    /// Which entry is shown under a name of a directory.
+    #[must_use]
+    pub fn child(&self, parent: Option<DocId>, name: &str) -> Option<DocId> {
+        self.children.get(&parent)?.get(name).copied()
+    }
+
+    /// The path of an entry that is shown.
+    #[must_use]
+    pub fn path_of(&self, doc: &DocId) -> Option<RelPath> {
+        let mut components = Vec::new();
+        let mut next = Some(*doc);
+        while let Some(doc) = next {
+            let place = self.places.get(&doc)?;
+            components.push(place.name.clone());
+            next = place.parent;
+        }
+        components.reverse();
+        Some(RelPath::from_components(components))
+    }
+
+    /// How many directories are above an entry that is shown.
+    #[must_use]
+    pub fn depth_of(&self, doc: &DocId) -> usize {
+        std::iter::successors(self.places.get(doc), |place| self.places.get(&place.parent?)).count()
+    }
+}
+
+fn closes_cycle(parents: &BTreeMap<DocId, Option<DocId>>, doc: DocId, parent: Option<DocId>) -> bool {
+    std::iter::successors(parent, |above| parents.get(above).copied().flatten()).any(|above| above == doc)
+}
+
+/// What lives: whatever says so, and the directories above it.
+fn alive(entries: &BTreeMap<DocId, Entry>, parents: &BTreeMap<DocId, Option<DocId>>) -> BTreeSet<DocId> {
+    let mut alive = BTreeSet::new();
+    for (doc, entry) in entries {
+        if !entry.alive || !parents.contains_key(doc) {
+            continue;
+        }
+        let mut next = Some(*doc);
+        while let Some(doc) = next {
+            if !alive.insert(doc) {
+                break;
+            }
+            next = parents.get(&doc).copied().flatten();
+        }
+    }
+    alive
+}
+
+/// Directories keep their names before files, then the smaller id does; the others are shown beside it.
+fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<String, DocId> {
+    let mut claims: Vec<DocId> = docs.to_vec();
+    claims.sort_by_key(|doc| (entries[doc].kind, *doc));
+    let mut names: BTreeMap<String, DocId> = BTreeMap::new();
+    let mut losers = Vec::new();
+    for doc in claims {
+        match names.entry(entries[&doc].name.clone()) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(doc);
+            }
+            std::collections::btree_map::Entry::Occupied(_) => losers.push(doc),
+        }
+    }
+    for doc in losers {
+        let name = &entries[&doc].name;
+        // The whole id ends any clash of clashes.
+        let free = (6..=64)
+            .step_by(2)
+            .map(|digits| clash_name(name, &doc, digits))
+            .find(|name| !names.contains_key(name));
+        if let Some(free) = free {
+            names.insert(free, doc);
+        }
+    }
+    names
+}
+
+/// `stem (id).ext`, shortened so that it still fits a component.
+fn clash_name(name: &str, doc: &DocId, digits: usize) -> String {
+    let id = doc.to_string();
+    let (stem, extension) = match name.rfind('.') {
+        Some(dot) if dot > 0 => name.split_at(dot),
+        _ => (name, ""),
+    };
+    let suffix = format!(" ({})", &id[..digits]);
+    let room = limits::COMPONENT_BYTES_MAX.saturating_sub(suffix.len() + extension.len());
+    let mut end = room.min(stem.len());
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{suffix}{extension}", &stem[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(kind: Kind, parent: Option<u8>, name: &str, stamp: u64) -> Entry {
+        Entry {
+            kind,
+            parent: parent.map(|parent| DocId([parent; 32])),
+            name: name.to_owned(),
+            alive: true,
+            content: None,
+            exec: false,
+            target: None,
+            lost_contents: Vec::new(),
+            lost_place: false,
+            parent_stamp: (stamp, vec![]),
+            first_parent: None,
+        }
+    }
+
+    fn tree(entries: &[(u8, Entry)]) -> BTreeMap<DocId, Entry> {
+        entries.iter().map(|(id, entry)| (DocId([*id; 32]), entry.clone())).collect()
+    }
+
+    fn path(view: &View, id: u8) -> Option<String> {
+        view.path_of(&DocId([id; 32])).map(|path| path.to_string())
+    }
+
+    #[test]
+    fn a_live_child_brings_its_deleted_directory_back() {
+        let mut dir = entry(Kind::Dir, None, "d", 1);
+        dir.alive = false;
+        let mut gone = entry(Kind::File, Some(1), "gone", 1);
+        gone.alive = false;
+        let view = View::of(&tree(&[(1, dir), (2, entry(Kind::File, Some(1), "a", 1)), (3, gone)]));
+        assert_eq!(path(&view, 2).as_deref(), Some("d/a"));
+        assert_eq!(path(&view, 3), None);
+    }
+
+    #[test]
+    fn two_directories_moved_into_each_other_keep_one_of_the_moves() {
+        let a = entry(Kind::Dir, Some(2), "a", 5);
+        let b = entry(Kind::Dir, Some(1), "b", 6);
+        let view = View::of(&tree(&[(1, a), (2, b)]));
+        // The earlier move holds, the later one is put back.
+        assert_eq!(path(&view, 1).as_deref(), Some("b/a"));
+        assert_eq!(path(&view, 2).as_deref(), Some("b"));
+        let cycle = Conflict { doc: DocId([2; 32]), kind: ConflictKind::Cycle };
+        assert_eq!(view.conflicts, [cycle]);
+    }
+
+    #[test]
+    fn of_two_files_with_one_name_one_keeps_it_and_a_directory_goes_first() {
+        let view = View::of(&tree(&[
+            (1, entry(Kind::File, None, "a.txt", 1)),
+            (2, entry(Kind::File, None, "a.txt", 1)),
+            (3, entry(Kind::Dir, None, "a.txt", 1)),
+        ]));
+        assert_eq!(path(&view, 3).as_deref(), Some("a.txt"));
+        assert_eq!(path(&view, 1).as_deref(), Some("a (010101).txt"));
+        assert_eq!(path(&view, 2).as_deref(), Some("a (020202).txt"));
+    }
+
+    #[test]
+    fn a_name_no_disk_may_see_is_hidden_and_said() {
+        let view = View::of(&tree(&[(1, entry(Kind::File, None, "..", 1))]));
+        assert_eq!(path(&view, 1), None);
+        assert_eq!(view.hidden.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_registers_say_the_view_is_a_tree(
+            raw in proptest::collection::vec((0u8..3, proptest::option::of(0u8..12), 0u8..3, 0u64..5, any::<bool>()), 1..12)
+        ) {
+            let entries: Vec<_> = raw
+                .iter()
+                .enumerate()
+                .map(|(id, (kind, parent, name, stamp, alive))| {
+                    let kind = [Kind::Dir, Kind::Dir, Kind::File][*kind as usize];
+                    let mut entry = entry(kind, *parent, ["a", "b", "c.x"][*name as usize], *stamp);
+                    entry.alive = *alive;
+                    (id as u8, entry)
+                })
+                .collect();
+            let view = View::of(&tree(&entries));
+            let mut paths = BTreeSet::new();
+            for (doc, _) in view.places() {
+                let path = view.path_of(doc).expect("what has a place has a path");
+                prop_assert!(paths.insert(path.to_string()), "two entries at one path");
+            }
+            for (id, entry) in &entries {
+                let dir_of_its_own = entry.parent.is_none_or(|parent| {
+                    entries.iter().any(|(id, entry)| DocId([*id; 32]) == parent && entry.kind == Kind::Dir)
+                });
+                if entry.alive && dir_of_its_own {
+                    prop_assert!(view.place_of(&DocId([*id; 32])).is_some(), "{} lives and is not shown", id);
+                }
+            }
+        }
+    }
+}

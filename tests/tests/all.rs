@@ -1,0 +1,4 @@
+//! The one test binary of the workspace's end-to-end tests.
+
+mod convergence;
+mod wire_costs;

@@ -1,0 +1,43 @@
+//! What an exchange costs, counted in frames and bytes, never timed.
+
+use sync_tests::cluster::Cluster;
+
+fn populated(documents: usize) -> Cluster {
+    let mut cluster = Cluster::new(2);
+    for index in 0..documents {
+        cluster.create(0, None, &format!("file {index}"), Some(&format!("text of {index}\n").repeat(10)));
+    }
+    cluster.heal();
+    cluster.assert_synced();
+    cluster.disconnect(0, 1);
+    cluster.bytes_sent = 0;
+    cluster.frames_sent = 0;
+    cluster
+}
+
+#[test]
+fn equal_peers_take_one_round_trip_and_256_bytes_however_many_documents() {
+    let costs = [10, 10_000].map(|documents| {
+        let mut cluster = populated(documents);
+        cluster.connect(0, 1);
+        cluster.deliver_all();
+        cluster.assert_synced();
+        (cluster.frames_sent, cluster.bytes_sent)
+    });
+    for (frames, bytes) in costs {
+        assert_eq!(frames, 2, "one hello each way");
+        assert!(bytes <= 256, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn one_changed_file_among_10_000_takes_less_than_2_kb() {
+    let mut cluster = populated(10_000);
+    let doc = cluster.docs(0)[0];
+    let text = cluster.text(0, doc).expect("is a text");
+    cluster.write(0, doc, &(text + "one more line\n"));
+    cluster.connect(0, 1);
+    cluster.deliver_all();
+    cluster.assert_synced();
+    assert!(cluster.bytes_sent <= 2048, "{} bytes", cluster.bytes_sent);
+}
