@@ -4,6 +4,8 @@ pub mod commit;
 pub mod content;
 pub mod doc;
 pub mod engine;
+pub mod folder;
+pub mod history;
 pub mod ids;
 pub mod limits;
 pub mod member;

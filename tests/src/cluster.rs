@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use sync_core::{
     commit::{Item, SecretKey},
     doc::{
-        Document,
+        DocError, Document,
         entry::{Content, Entry, EntryOp, RootContent, RootSpec},
         promotion, text,
     },
-    engine::{Command, Edit, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket, history::Library},
+    engine::{Command, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket},
+    history::Library,
     ids::{DocId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
-    store::Store,
+    store::{Edit, Store},
     tree::View,
     version::VersionVector,
 };
@@ -259,8 +260,13 @@ impl Cluster {
         let mut document = self.open(at, doc);
         let replica = self.engines[at].replica(&self.space).expect("is in the space");
         let heads = document.heads();
-        let change = document.edit(replica, &heads, ops).expect("edits");
-        self.submit(at, vec![Item::Change { doc, bytes: change.bytes }]);
+        match document.edit(replica, &heads, ops) {
+            Err(DocError::NoChange) => {}
+            change => {
+                let bytes = change.expect("edits").bytes;
+                self.submit(at, vec![Item::Change { doc, bytes }]);
+            }
+        }
     }
 
     /// Turns a file's text into `new`, promoting it first where it must.

@@ -20,15 +20,15 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let at = 0..DEVICES;
-    let any = 0..64_usize;
+    let pick = 0..64_usize;
     prop_oneof![
-        3 => (at.clone(), any.clone(), 0..4_usize, any::<bool>())
+        3 => (at.clone(), pick.clone(), 0..4_usize, any::<bool>())
             .prop_map(|(at, parent, name, dir)| Step::Create { at, parent, name, dir }),
-        4 => (at.clone(), any.clone(), 0..6_usize, 0..5_usize)
+        4 => (at.clone(), pick.clone(), 0..6_usize, 0..5_usize)
             .prop_map(|(at, doc, line, text)| Step::Write { at, doc, line, text }),
-        2 => (at.clone(), any.clone(), 0..4_usize).prop_map(|(at, doc, name)| Step::Rename { at, doc, name }),
-        2 => (at.clone(), any.clone(), any.clone()).prop_map(|(at, doc, parent)| Step::Move { at, doc, parent }),
-        1 => (at.clone(), any).prop_map(|(at, doc)| Step::Delete { at, doc }),
+        2 => (at.clone(), pick.clone(), 0..4_usize).prop_map(|(at, doc, name)| Step::Rename { at, doc, name }),
+        2 => (at.clone(), pick.clone(), pick.clone()).prop_map(|(at, doc, parent)| Step::Move { at, doc, parent }),
+        1 => (at.clone(), pick).prop_map(|(at, doc)| Step::Delete { at, doc }),
         2 => (at.clone(), at.clone()).prop_map(|(a, b)| Step::Connect { a, b }),
         1 => (at.clone(), at.clone()).prop_map(|(a, b)| Step::Disconnect { a, b }),
         6 => (at.clone(), at).prop_map(|(from, to)| Step::Deliver { from, to }),
@@ -92,7 +92,14 @@ fn run(cluster: &mut Cluster, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/regressions/convergence.txt"
+        )))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn replicas_converge_whatever_is_done_and_delivered(steps in proptest::collection::vec(step(), 1..60)) {

@@ -501,6 +501,26 @@ impl Document {
         Ok(Some(self.automerge.text_at(id, &heads)?))
     }
 
+    /// The content as it was at `at`, and the change that put it.
+    ///
+    /// # Errors
+    /// When Automerge cannot read it.
+    pub fn content_at(&self, at: &[ChangeHash]) -> Result<Option<(ChangeHash, Content)>, DocError> {
+        let Some((value, id)) = self.automerge.get_at(ROOT, key::CONTENT, &hashes_of(at))? else {
+            return Ok(None);
+        };
+        let content = match &value {
+            Value::Object(ObjType::Text) => Content::Text,
+            Value::Scalar(scalar) => match scalar.as_ref() {
+                ScalarValue::Bytes(bytes) => decode_content(bytes)?,
+                _ => return Err(DocError::NotAnEntry("content")),
+            },
+            Value::Object(_) => return Err(DocError::NotAnEntry("content")),
+        };
+        let put_by = self.automerge.hash_for_opid(&id).ok_or(DocError::NotAnEntry("content"))?;
+        Ok(Some((ChangeHash(put_by.0), content)))
+    }
+
     /// Edits the entry as it was at `at`, and returns the change, which this document then holds.
     ///
     /// # Errors
@@ -541,7 +561,7 @@ impl Document {
                 tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
             }
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
-            made.ok_or(DocError::NotAnEntry("an edit without an operation"))
+            made.ok_or(DocError::NoChange)
         })?;
         let change = self
             .automerge

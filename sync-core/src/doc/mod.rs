@@ -37,6 +37,9 @@ pub enum DocError {
     /// The edit names a state that does not contain this replica's own last change.
     #[error("the edit is based on a state without this replica's own last change")]
     StaleBase,
+    /// The edit changes nothing: what it deletes was deleted.
+    #[error("the edit changes nothing")]
+    NoChange,
     /// A snapshot does not load to the heads that it was made of.
     #[error("a snapshot does not give back its document")]
     Snapshot,

@@ -1,11 +1,6 @@
 //! What the host asks of the engine: spaces, invites, edits and rows.
 
-use super::{
-    Edit, Effect, Engine, EngineError, Event, Now, Write,
-    commits::CommitFault,
-    history::HistoryError,
-    space::Space,
-};
+use super::{Effect, Engine, EngineError, Event, Now, commits::CommitFault, space::Space};
 use crate::{
     content::encode_list,
     commit::{Item, Signature, verify},
@@ -13,7 +8,7 @@ use crate::{
     limits,
     member::{InviteRefusal, MemberOp, Role},
     preflight::ChangeHead,
-    store::{StoreError, Tables, row::{FolderRow, SpaceRow}},
+    store::{Edit, StoreError, Tables, Write, row::{FolderRow, SpaceRow}},
     wire::{self, Announcement},
 };
 
@@ -493,12 +488,6 @@ impl Space {
     #[must_use]
     pub const fn handle(&self) -> u32 {
         self.handle
-    }
-}
-
-impl From<HistoryError> for Refused {
-    fn from(error: HistoryError) -> Self {
-        Self::Fault(error.to_string())
     }
 }
 

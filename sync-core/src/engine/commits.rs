@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    history::Bodies,
     space::{Placed, Space, is_in, update_root},
 };
 use crate::{
     commit::{Body, BodyKind, CommitError, Header, Item, Origin, RefusedCommit, SecretKey, Signed, Verified},
     doc::{DocError, entry::RootSpec, promotion},
+    history::Bodies,
     ids::{ChangeHash, CommitHash, DeviceId, DocId, SpaceId},
     limits,
     member::{MemberCommit, MemberError, MemberOp, Role},
@@ -569,7 +569,7 @@ impl Place<'_> {
         let Some(draft) = drafts.get_mut(&doc) else {
             return Ok(());
         };
-        if draft.added.iter().any(|(added, ..)| *added == held) {
+        if draft.is_added(held) {
             return Ok(());
         }
         let mut row = match draft.brought.iter().position(|(brought, _)| *brought == held) {
@@ -630,7 +630,7 @@ impl Place<'_> {
         if head.seq != 1 || head.actor != promotion::actor(of).0 {
             return Err(Err(ChangeFault::Actor));
         }
-        if draft.row_of(dep).is_some() {
+        if draft.is_added(dep) {
             // What it promotes came in this very commit: nobody edits what nobody has.
             return Err(Err(ChangeFault::Dependency));
         }
@@ -660,9 +660,14 @@ impl Draft {
     }
 
     fn row_of(&self, index: u32) -> Option<&ChangeRow> {
-        self.added
-            .iter()
-            .find_map(|(added, row, _)| (*added == index).then_some(row))
+        let added = self.added.iter().map(|(index, row, _)| (index, row));
+        let brought = self.brought.iter().map(|(index, row)| (index, row));
+        added.chain(brought).find_map(|(held, row)| (*held == index).then_some(row))
+    }
+
+    /// Whether a change is new with this commit.
+    fn is_added(&self, index: u32) -> bool {
+        self.added.iter().any(|(added, ..)| *added == index)
     }
 
     /// The index of a change, in the draft or in the store.

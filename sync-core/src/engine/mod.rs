@@ -9,11 +9,10 @@
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
 //! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer,
-//! `command` what the host asks for, [`history`] opens documents from the store for everybody else.
+//! `command` what the host asks for. Documents are opened by [`history`](crate::history), for everybody else.
 
 mod command;
 mod commits;
-pub mod history;
 mod session;
 pub mod space;
 
@@ -26,12 +25,10 @@ use space::Space;
 pub use space::{PeerStatus, SpaceStatus};
 
 use crate::{
-    content::ChunkEntry,
-    commit::{Item, SecretKey},
-    doc::entry::Entry,
-    ids::{ChangeHash, ContentHash, DeviceId, DocId, SpaceId, context, derive},
+    commit::SecretKey,
+    ids::{DeviceId, DocId, SpaceId, context, derive},
     limits,
-    store::{Store, StoreError, Tables, row::BaseRow},
+    store::{Edit, Store, StoreError, Tables, Write},
     wire::{self, CloseCode},
 };
 
@@ -119,66 +116,6 @@ pub enum Input {
         command: Command,
         /// Where the answer goes.
         ticket: Ticket,
-    },
-}
-
-/// Changes to one document that go together, and what they mean for the base.
-#[derive(Debug, Clone)]
-pub struct Edit {
-    /// In order; a known derived change is passed over.
-    pub items: Vec<Item>,
-    /// Rows that hold when, and only when, the items do.
-    pub writes: Vec<Write>,
-}
-
-/// A row that a host's worker has for the store.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// What disk and documents agree on.
-    Base {
-        /// The folder's handle.
-        folder: u32,
-        /// The entry.
-        doc: DocId,
-        /// The row; `None` forgets it.
-        row: Option<Box<BaseRow>>,
-    },
-    /// An entry as read at some heads.
-    Entry {
-        /// The entry.
-        doc: DocId,
-        /// The heads.
-        heads: Vec<ChangeHash>,
-        /// Its registers.
-        entry: Box<Entry>,
-    },
-    /// The chunks of a content that this device can serve.
-    Content {
-        /// The content.
-        hash: ContentHash,
-        /// Its chunks in order.
-        chunks: Vec<ChunkEntry>,
-    },
-    /// A text that a later promotion will need.
-    Text {
-        /// Hash of its bytes.
-        hash: ContentHash,
-        /// The text.
-        text: String,
-    },
-    /// A snapshot that was proven to load.
-    Snapshot {
-        /// Key of the document's changes.
-        handle: u64,
-        /// How many changes it holds.
-        changes: u32,
-        /// Its bytes.
-        bytes: Vec<u8>,
-    },
-    /// The folder is past its first catch-up.
-    CaughtUp {
-        /// The folder's handle.
-        folder: u32,
     },
 }
 

@@ -7,10 +7,12 @@
 //!
 //! Any redb error in a write ends the handle: the caller drops the store and opens it again.
 
+mod edit;
 pub mod row;
 
 use std::{ops::Range, path::Path, sync::Arc};
 
+pub use edit::{Edit, Write};
 use redb::{
     Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
     Table, TableDefinition, WriteTransaction,

@@ -127,12 +127,35 @@ pub struct Stat {
     pub mtime_ns: i64,
     /// Change time in nanoseconds since 1970.
     pub ctime_ns: i64,
+    /// Time of birth in nanoseconds since 1970, 0 where the file system keeps none; tells a moved file from one that
+    /// got the inode of a deleted one.
+    pub btime_ns: i64,
     /// Inode.
     pub inode: u64,
     /// Device number of the file system.
     pub device: u64,
     /// Executable by its owner.
     pub exec: bool,
+}
+
+impl Stat {
+    /// Whether the bytes cannot have changed between two looks, as far as a look can tell.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        (self.size, self.mtime_ns, self.inode, self.device) == (other.size, other.mtime_ns, other.inode, other.device)
+    }
+
+    /// Whether both looks saw one and the same file, wherever it was.
+    #[must_use]
+    pub fn same_file(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+
+    /// What stays when a file is renamed.
+    #[must_use]
+    pub const fn identity(&self) -> (u64, u64, i64) {
+        (self.device, self.inode, self.btime_ns)
+    }
 }
 
 /// Bytes that were about to be put at a path: after a crash both these and the base are ours.

@@ -1,0 +1,407 @@
+//! Carries actions out on disk, each checked against the base at the last moment.
+//!
+//! A write happens in steps that the host interleaves with turns of the engine: [`Applier::prepare`] makes a temporary
+//! file, the host makes the intent durable, [`Applier::commit`] puts the file in place and looks at what came out. Bytes
+//! that the base did not know are a local edit that nobody had seen: they go back where they were, and the path is
+//! dirty. What is displaced or deleted and rests in no history is handed to the [`Keeper`].
+
+use std::collections::BTreeMap;
+
+use super::{
+    Base, Fault, Found, FoundKind, Fs, FsError,
+    disk::temp_dir,
+    observe::{is_touched, kind_of},
+};
+use crate::{
+    doc::entry::Kind,
+    ids::{ChangeHash, ContentHash, DocId},
+    store::row::{BaseRow, Intent, Stat},
+    tree::{Place, RelPath},
+};
+
+/// Keeps files that are about to leave the folder and rest in no history.
+pub trait Keeper {
+    /// Takes the file over, from where it is in the folder.
+    ///
+    /// # Errors
+    /// When it cannot; the file stays where it is then.
+    fn keep(&mut self, file: &RelPath, was: &RelPath) -> std::io::Result<()>;
+}
+
+/// What became of an action.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Done; the base is to have this row.
+    Done(DocId, Option<Box<BaseRow>>),
+    /// The disk is not as the base has it: look there first.
+    Dirty(RelPath),
+    /// It cannot be done here.
+    Problem(RelPath, String),
+}
+
+/// Bytes for a path, waiting in a temporary file.
+#[derive(Debug)]
+pub struct Prepared {
+    doc: DocId,
+    place: Place,
+    temp: RelPath,
+    kind: Kind,
+    exec: bool,
+    heads: Vec<ChangeHash>,
+    hash: ContentHash,
+}
+
+/// What a file or link is to hold.
+#[derive(Debug)]
+pub enum Bytes {
+    /// These bytes.
+    Memory(Vec<u8>),
+    /// What is in this temporary file already.
+    Temp(RelPath),
+    /// This link text.
+    Link(String),
+}
+
+/// Names of entries that were moved aside: so a restart can put them back.
+const ASIDE: &str = "aside-";
+
+/// Applies actions to one folder.
+pub struct Applier<'a> {
+    fs: &'a dyn Fs,
+    /// The base, kept up to date as actions are done, so that paths are where things are now.
+    base: &'a mut Base,
+    aside: BTreeMap<DocId, RelPath>,
+    keeper: &'a mut dyn Keeper,
+}
+
+impl std::fmt::Debug for Applier<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Applier")
+    }
+}
+
+impl<'a> Applier<'a> {
+    /// Applies to this disk.
+    #[must_use]
+    pub fn new(fs: &'a dyn Fs, base: &'a mut Base, keeper: &'a mut dyn Keeper) -> Self {
+        Self { fs, base, aside: BTreeMap::new(), keeper }
+    }
+
+    /// Where an entry is now.
+    fn path(&self, doc: &DocId) -> Option<RelPath> {
+        self.aside.get(doc).cloned().or_else(|| self.base.path_of(doc))
+    }
+
+    fn target(&self, place: &Place) -> Option<RelPath> {
+        Some(self.base.dir_path(place.parent)?.join(&place.name))
+    }
+
+    fn done(&mut self, doc: DocId, row: Option<BaseRow>) -> Applied {
+        self.base.set(doc, row.clone());
+        Applied::Done(doc, row.map(Box::new))
+    }
+
+    /// Moves an entry out of the way.
+    pub fn put_aside(&mut self, doc: DocId) -> Option<Applied> {
+        let path = self.path(&doc)?;
+        let temp = temp_dir().join(&format!("{ASIDE}{doc}"));
+        match self.fs.rename_new(&path, &temp) {
+            Ok(()) => {
+                self.aside.insert(doc, temp);
+                None
+            }
+            Err(error) => Some(failed(path, &error)),
+        }
+    }
+
+    /// Makes a directory.
+    pub fn make_dir(&mut self, doc: DocId, place: &Place, heads: Vec<ChangeHash>) -> Option<Applied> {
+        let target = self.target(place)?;
+        if let Err(error) = self.fs.make_dir(&target) {
+            return Some(failed(target, &error));
+        }
+        let stat = match self.fs.look(&target) {
+            Ok(Some(found)) if found.kind == FoundKind::Dir => found.stat,
+            _ => return Some(Applied::Dirty(target)),
+        };
+        let row = row(Kind::Dir, place, heads, ContentHash([0; 32]), stat);
+        Some(self.done(doc, Some(row)))
+    }
+
+    /// Moves an entry with everything in it.
+    pub fn move_to(&mut self, doc: DocId, place: &Place) -> Option<Applied> {
+        let from = self.path(&doc)?;
+        let to = self.target(place)?;
+        let mut row = self.base.row(&doc)?.clone();
+        let stat = row.stat?;
+        match self.fs.look(&from) {
+            Ok(Some(found)) if kind_of(found.kind) == Some(row.kind) => {}
+            Ok(_) => return Some(Applied::Dirty(from)),
+            Err(error) => return Some(failed(from, &error)),
+        }
+        if let Err(error) = self.fs.rename_new(&from, &to) {
+            return Some(failed(to, &error));
+        }
+        self.aside.remove(&doc);
+        row.parent = place.parent;
+        row.name.clone_from(&place.name);
+        // The rename changed the change time; an edit that nobody saw still shows in the rest.
+        if let Ok(Some(found)) = self.fs.look(&to)
+            && stat.same_content(&found.stat)
+        {
+            row.stat = Some(Stat { ctime_ns: found.stat.ctime_ns, ..stat });
+        }
+        Some(self.done(doc, Some(row)))
+    }
+
+    /// Removes an entry that is no more.
+    pub fn delete(&mut self, doc: DocId, in_history: bool) -> Option<Applied> {
+        let path = self.path(&doc)?;
+        let row = self.base.row(&doc)?.clone();
+        let removed = match self.fs.look(&path) {
+            Ok(None) => Ok(()),
+            Ok(Some(found)) if kind_of(found.kind) != Some(row.kind) => return Some(Applied::Dirty(path)),
+            Ok(Some(found)) if row.kind == Kind::Dir => {
+                if !row.stat.is_some_and(|stat| stat.same_file(&found.stat)) {
+                    return Some(Applied::Dirty(path));
+                }
+                self.fs.remove_dir(&path)
+            }
+            Ok(Some(found)) => {
+                // Going aside changed the change time; what was in it is looked at again below.
+                if !self.aside.contains_key(&doc) && is_touched(&row, &found) {
+                    return Some(Applied::Dirty(path));
+                }
+                self.remove_checked(&path, &row, in_history)
+            }
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => {
+                self.aside.remove(&doc);
+                Some(self.done(doc, None))
+            }
+            Err(error) if error.fault() == Fault::NotEmpty => {
+                // Ignored or unsynced files are in it: it stays, and is nobody's any more.
+                self.base.set(doc, None);
+                Some(Applied::Done(doc, None))
+            }
+            Err(error) => Some(failed(path, &error)),
+        }
+    }
+
+    /// Takes a file out of sight, looks at what that was, and only then lets it go.
+    fn remove_checked(&mut self, path: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), FsError> {
+        let temp = temp_dir().join("deleted");
+        self.fs.rename_new(path, &temp)?;
+        let as_known = self
+            .fs
+            .look(&temp)?
+            .is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
+        if !as_known {
+            self.fs.rename_new(&temp, path)?;
+            let source = std::io::Error::other("it changed while it was to be deleted");
+            return Err(FsError { operation: "delete", path: path.clone(), source });
+        }
+        if in_history || row.kind == Kind::Link {
+            return self.fs.remove_file(&temp);
+        }
+        if let Err(source) = self.keeper.keep(&temp, path) {
+            self.fs.rename_new(&temp, path)?;
+            return Err(FsError { operation: "keep a copy of", path: path.clone(), source });
+        }
+        Ok(())
+    }
+
+    /// Makes the temporary file of a write, if the disk is as the base has it. The host then makes the row's intent
+    /// durable and calls [`commit`](Self::commit).
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn prepare(
+        &mut self,
+        doc: DocId,
+        place: &Place,
+        bytes: Bytes,
+        want: Want,
+        flush: bool,
+    ) -> Result<(Prepared, BaseRow), Applied> {
+        let Some(target) = self.target(place) else {
+            return Err(Applied::Problem(RelPath::root().join(&place.name), "its directory is not there".into()));
+        };
+        let on_disk = self.base.on_disk(&doc).map(|(row, _)| row.clone());
+        let found = self.fs.look(&target).map_err(|error| failed(target.clone(), &error))?;
+        let as_known = match (&found, &on_disk) {
+            (None, None) => true,
+            (Some(found), Some(row)) => kind_of(found.kind) == Some(row.kind) && !is_touched(row, found),
+            _ => false,
+        };
+        if !as_known {
+            return Err(Applied::Dirty(target));
+        }
+        let kind = if matches!(bytes, Bytes::Link(_)) { Kind::Link } else { Kind::File };
+        let temp = self.make_temp(&doc, bytes, flush).map_err(|error| failed(target.clone(), &error))?;
+        if kind == Kind::File && (want.exec || found.is_some()) {
+            let like = found.is_some().then_some(&target);
+            self.fs.set_mode(&temp, want.exec, like).map_err(|error| failed(target.clone(), &error))?;
+        }
+        let intent = Intent {
+            heads: want.heads.clone(),
+            hash: want.hash,
+            place: (place.parent, place.name.clone()),
+        };
+        let row = match on_disk {
+            Some(row) => BaseRow { intent: Some(intent), ..row },
+            None => BaseRow {
+                kind,
+                parent: place.parent,
+                name: place.name.clone(),
+                heads: Vec::new(),
+                hash: ContentHash([0; 32]),
+                stat: None,
+                intent: Some(intent),
+                racy: false,
+            },
+        };
+        self.base.set(doc, Some(row.clone()));
+        let prepared =
+            Prepared { doc, place: place.clone(), temp, kind, exec: want.exec, heads: want.heads, hash: want.hash };
+        Ok((prepared, row))
+    }
+
+    fn make_temp(&self, doc: &DocId, bytes: Bytes, flush: bool) -> Result<RelPath, FsError> {
+        let temp = temp_dir().join(&format!("new-{doc}"));
+        match bytes {
+            Bytes::Temp(ready) => return Ok(ready),
+            Bytes::Memory(bytes) => {
+                self.clear(&temp)?;
+                self.fs.write_new(&temp, &bytes, flush)?;
+            }
+            Bytes::Link(target) => {
+                self.clear(&temp)?;
+                self.fs.make_link(&temp, &target)?;
+            }
+        }
+        Ok(temp)
+    }
+
+    /// A temporary file of a write that did not happen is in the way of the next.
+    fn clear(&self, temp: &RelPath) -> Result<(), FsError> {
+        match self.fs.remove_file(temp) {
+            Err(error) if error.fault() != Fault::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a prepared file in place and checks what came out.
+    pub fn commit(&mut self, prepared: Prepared, in_history: bool) -> Applied {
+        let Prepared { doc, place, temp, kind, exec, heads, hash } = prepared;
+        let Some(target) = self.target(&place) else {
+            return Applied::Problem(RelPath::root().join(&place.name), "its directory is not there".into());
+        };
+        let old = self.base.on_disk(&doc).map(|(row, _)| row.clone());
+        let swapped = match &old {
+            None => self.fs.rename_new(&temp, &target),
+            Some(_) => self.fs.exchange(&temp, &target),
+        };
+        if let Err(error) = swapped {
+            let _left_for_the_sweep = self.fs.remove_file(&temp);
+            return failed(target, &error);
+        }
+        if let Some(row) = &old
+            && let Err(applied) = self.let_go(&temp, &target, row, in_history)
+        {
+            return applied;
+        }
+        let stat = match self.fs.look(&target) {
+            Ok(Some(Found { stat, .. })) => stat,
+            _ => return Applied::Dirty(target),
+        };
+        let mut new = row(kind, &place, heads, hash, stat);
+        // Our own bytes were verified before they went in place: their time stamp is not in doubt unless the executable
+        // bit could not be set.
+        new.racy = kind == Kind::File && stat.exec != exec;
+        self.done(doc, Some(new))
+    }
+
+    /// Looks at what an exchange displaced; bytes that the base did not know go back.
+    fn let_go(&mut self, temp: &RelPath, target: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), Applied> {
+        let displaced = self.fs.look(temp).map_err(|error| failed(target.clone(), &error))?;
+        let as_known = displaced.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
+        if !as_known {
+            self.fs.exchange(temp, target).map_err(|error| failed(target.clone(), &error))?;
+            let _left_for_the_sweep = self.fs.remove_file(temp);
+            return Err(Applied::Dirty(target.clone()));
+        }
+        let gone = if in_history || row.kind == Kind::Link {
+            self.fs.remove_file(temp).map_err(|error| error.reason())
+        } else {
+            self.keeper.keep(temp, target).map_err(|error| error.to_string())
+        };
+        gone.map_err(|reason| Applied::Problem(target.clone(), reason))
+    }
+
+    /// After a crash: puts back what was aside, and removes what was being made. Says what was touched.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn recover(&mut self) -> Result<usize, FsError> {
+        let mut touched = 0;
+        for listed in self.fs.list(&temp_dir())? {
+            let Ok(name) = listed.name else { continue };
+            let temp = temp_dir().join(&name);
+            let doc = name.strip_prefix(ASIDE).and_then(|id| id.parse::<DocId>().ok());
+            let home = doc.and_then(|doc| self.base.path_of(&doc));
+            touched += 1;
+            match (home, listed.found.kind) {
+                (Some(home), _) => match self.fs.rename_new(&temp, &home) {
+                    Err(error) if error.fault() != Fault::Exists => return Err(error),
+                    _ => {}
+                },
+                // Unfinished downloads are taken up again where they were cut.
+                (None, _) if name.starts_with(super::ingest::DOWNLOAD) => {}
+                (None, FoundKind::Dir) => {}
+                (None, _) if name == "deleted" => {
+                    // Its delete was decided and not yet noted: the tree says so again, or shows it again.
+                    self.keeper
+                        .keep(&temp, &temp)
+                        .map_err(|source| FsError { operation: "keep", path: temp.clone(), source })?;
+                }
+                (None, _) => self.fs.remove_file(&temp)?,
+            }
+        }
+        Ok(touched)
+    }
+}
+
+/// What a write is of.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// Heads whose content it is.
+    pub heads: Vec<ChangeHash>,
+    /// Hash of the bytes.
+    pub hash: ContentHash,
+    /// Executable or not.
+    pub exec: bool,
+}
+
+fn row(kind: Kind, place: &Place, heads: Vec<ChangeHash>, hash: ContentHash, stat: Stat) -> BaseRow {
+    BaseRow {
+        kind,
+        parent: place.parent,
+        name: place.name.clone(),
+        heads,
+        hash,
+        stat: Some(stat),
+        intent: None,
+        racy: false,
+    }
+}
+
+/// Something unexpected stands there, or is not there: look first. Anything else is for people.
+fn failed(path: RelPath, error: &FsError) -> Applied {
+    match error.fault() {
+        Fault::Exists | Fault::NotFound => Applied::Dirty(path),
+        _ => Applied::Problem(path, error.reason()),
+    }
+}

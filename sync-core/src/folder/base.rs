@@ -1,0 +1,152 @@
+//! The base: for each entry, the state on which disk and documents last agreed.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    doc::entry::Kind,
+    ids::{ContentHash, DocId},
+    store::row::{BaseRow, Stat},
+    tree::RelPath,
+};
+
+/// The base of one folder in memory, the same as in the store. Rows name directories by document, so a directory of any
+/// size moves with one row.
+#[derive(Debug, Default)]
+pub struct Base {
+    rows: BTreeMap<DocId, BaseRow>,
+    children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
+    by_hash: BTreeMap<ContentHash, Vec<DocId>>,
+    files: usize,
+    bytes: u64,
+}
+
+impl Base {
+    /// The base from its rows.
+    #[must_use]
+    pub fn new(rows: impl IntoIterator<Item = (DocId, BaseRow)>) -> Self {
+        let mut base = Self::default();
+        for (doc, row) in rows {
+            base.set(doc, Some(row));
+        }
+        base
+    }
+
+    /// Sets or forgets a row.
+    pub fn set(&mut self, doc: DocId, row: Option<BaseRow>) {
+        if let Some(old) = self.rows.remove(&doc) {
+            if let Some(siblings) = self.children.get_mut(&old.parent)
+                && siblings.get(&old.name) == Some(&doc)
+            {
+                siblings.remove(&old.name);
+            }
+            if let Some(docs) = self.by_hash.get_mut(&old.hash) {
+                docs.retain(|held| *held != doc);
+                if docs.is_empty() {
+                    self.by_hash.remove(&old.hash);
+                }
+            }
+            if let (Kind::File, Some(stat)) = (old.kind, old.stat) {
+                self.files -= 1;
+                self.bytes -= stat.size;
+            }
+        }
+        let Some(row) = row else {
+            return;
+        };
+        if let Some(stat) = row.stat {
+            self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+            if row.kind == Kind::File {
+                self.by_hash.entry(row.hash).or_default().push(doc);
+                self.files += 1;
+                self.bytes += stat.size;
+            }
+        }
+        self.rows.insert(doc, row);
+    }
+
+    /// The row of an entry; it may hold an intent only.
+    #[must_use]
+    pub fn row(&self, doc: &DocId) -> Option<&BaseRow> {
+        self.rows.get(doc)
+    }
+
+    /// The row and last look of an entry that is on disk.
+    #[must_use]
+    pub fn on_disk(&self, doc: &DocId) -> Option<(&BaseRow, Stat)> {
+        let row = self.rows.get(doc)?;
+        Some((row, row.stat?))
+    }
+
+    /// All rows by id.
+    pub fn rows(&self) -> impl Iterator<Item = (&DocId, &BaseRow)> {
+        self.rows.iter()
+    }
+
+    /// What is on disk in a directory.
+    pub fn children(&self, dir: Option<DocId>) -> impl Iterator<Item = (&String, &DocId)> {
+        self.children.get(&dir).into_iter().flatten()
+    }
+
+    /// What is on disk under a name of a directory.
+    #[must_use]
+    pub fn child(&self, dir: Option<DocId>, name: &str) -> Option<DocId> {
+        self.children.get(&dir)?.get(name).copied()
+    }
+
+    /// The path of an entry on disk.
+    #[must_use]
+    pub fn path_of(&self, doc: &DocId) -> Option<RelPath> {
+        let mut components = Vec::new();
+        let mut next = Some(*doc);
+        while let Some(doc) = next {
+            let row = self.rows.get(&doc)?;
+            components.push(row.name.clone());
+            next = row.parent;
+            if components.len() > crate::limits::TREE_DEPTH_MAX + 1 {
+                return None;
+            }
+        }
+        components.reverse();
+        Some(RelPath::from_components(components))
+    }
+
+    /// The path of a directory on disk; the root for `None`.
+    #[must_use]
+    pub fn dir_path(&self, dir: Option<DocId>) -> Option<RelPath> {
+        dir.map_or_else(|| Some(RelPath::root()), |dir| self.path_of(&dir))
+    }
+
+    /// The entry at a path.
+    #[must_use]
+    pub fn at(&self, path: &RelPath) -> Option<DocId> {
+        let mut at = None;
+        for component in path.components() {
+            at = Some(self.child(at, component)?);
+        }
+        at
+    }
+
+    /// Files that held these bytes when they were last seen.
+    #[must_use]
+    pub fn with_hash(&self, hash: &ContentHash) -> &[DocId] {
+        self.by_hash.get(hash).map_or(&[], Vec::as_slice)
+    }
+
+    /// An entry and everything under it on disk.
+    #[must_use]
+    pub fn subtree(&self, doc: DocId) -> Vec<DocId> {
+        let mut all = vec![doc];
+        let mut next = 0;
+        while let Some(doc) = all.get(next).copied() {
+            all.extend(self.children(Some(doc)).map(|(_, child)| *child));
+            next += 1;
+        }
+        all
+    }
+
+    /// How many files are on disk, and their bytes.
+    #[must_use]
+    pub const fn totals(&self) -> (usize, u64) {
+        (self.files, self.bytes)
+    }
+}

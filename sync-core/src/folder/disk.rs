@@ -1,0 +1,349 @@
+//! The real disk: every operation relative to a handle of the root, no link followed in any component.
+//!
+//! The directory of a path is opened with `openat2` and `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, so that a component
+//! that somebody swaps for a link between two operations makes the second fail instead of leaving the folder.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write as _},
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
+};
+
+use super::fs::{FileRead, Found, FoundKind, Fs, FsError, Listed};
+use crate::{
+    store::row::Stat,
+    tree::{RelPath, STATE_DIR},
+};
+
+/// Mode of new files and directories, less what the umask takes.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+const DIR_MODE: Mode = Mode::from_raw_mode(0o777);
+
+/// A directory on disk.
+#[derive(Debug)]
+pub struct Disk {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Opens a directory as the root.
+    ///
+    /// # Errors
+    /// When it is not there or is none.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let root = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+
+    /// Where the root is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Device number and inode of what stands at the root's path now, or `None` when nothing does.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn root_identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+        match rustix::fs::stat(path) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes our own directory in the root, and the one for temporary files in it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn make_state_dirs(&self) -> Result<(), FsError> {
+        for path in [state_path(), temp_dir()] {
+            if self.look(&path)?.is_none() {
+                self.make_dir(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dir(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        if path.is_root() {
+            return Ok(rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+        }
+        Ok(rustix::fs::openat2(
+            &self.root,
+            path.components().join("/"),
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+        )?)
+    }
+
+    /// Runs an operation on the last component, in a handle of its directory.
+    fn at<T>(
+        &self,
+        operation: &'static str,
+        path: &RelPath,
+        run: impl FnOnce(&OwnedFd, &str) -> io::Result<T>,
+    ) -> Result<T, FsError> {
+        let result = match path.split() {
+            Some((dir, name)) => self.dir(&dir).and_then(|dir| run(&dir, name)),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        result.map_err(|source| FsError { operation, path: path.clone(), source })
+    }
+
+    fn at_two(
+        &self,
+        operation: &'static str,
+        from: &RelPath,
+        to: &RelPath,
+        flags: RenameFlags,
+    ) -> Result<(), FsError> {
+        self.at(operation, from, |from_dir, from_name| {
+            let (to_dir, to_name) = to.split().ok_or(io::ErrorKind::InvalidInput)?;
+            let to_dir = self.dir(&to_dir)?;
+            Ok(rustix::fs::renameat_with(from_dir, from_name, &to_dir, to_name, flags)?)
+        })
+    }
+}
+
+/// The path of our own directory in a folder.
+#[must_use]
+pub fn state_path() -> RelPath {
+    RelPath::root().join(STATE_DIR)
+}
+
+/// The directory of files that are being made.
+#[must_use]
+pub fn temp_dir() -> RelPath {
+    state_path().join("tmp")
+}
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+fn found(statx: &Statx) -> Found {
+    let kind = match FileType::from_raw_mode(u32::from(statx.stx_mode)) {
+        FileType::RegularFile => FoundKind::File,
+        FileType::Directory => FoundKind::Dir,
+        FileType::Symlink => FoundKind::Link,
+        _ => FoundKind::Other,
+    };
+    let ns = |sec: i64, nsec: u32| sec.saturating_mul(1_000_000_000).saturating_add(i64::from(nsec));
+    Found {
+        kind,
+        stat: Stat {
+            size: statx.stx_size,
+            mtime_ns: ns(statx.stx_mtime.tv_sec, statx.stx_mtime.tv_nsec),
+            ctime_ns: ns(statx.stx_ctime.tv_sec, statx.stx_ctime.tv_nsec),
+            btime_ns: ns(statx.stx_btime.tv_sec, statx.stx_btime.tv_nsec),
+            inode: statx.stx_ino,
+            device: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
+            exec: kind == FoundKind::File && statx.stx_mode & 0o100 != 0,
+        },
+    }
+}
+
+struct DiskFile(File);
+
+impl Read for DiskFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl FileRead for DiskFile {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(found(&rustix::fs::statx(self.0.as_fd(), "", AtFlags::EMPTY_PATH, WANTED)?).stat)
+    }
+}
+
+impl Fs for Disk {
+    fn look(&self, path: &RelPath) -> Result<Option<Found>, FsError> {
+        let looked = self.at("look at", path, |dir, name| {
+            Ok(found(&rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, WANTED)?))
+        });
+        match looked {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.fault() == super::Fault::NotFound => Ok(None),
+            // A component became a link: what we knew is not there any more.
+            Err(error) if error.source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, path: &RelPath) -> Result<Vec<Listed>, FsError> {
+        let list = || -> io::Result<Vec<Listed>> {
+            let dir = self.dir(path)?;
+            let mut entries = Vec::new();
+            for entry in rustix::fs::Dir::read_from(&dir)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name.to_bytes() == b"." || name.to_bytes() == b".." {
+                    continue;
+                }
+                match rustix::fs::statx(&dir, name, AtFlags::SYMLINK_NOFOLLOW, WANTED) {
+                    Ok(statx) => entries.push(Listed {
+                        name: name.to_str().map(ToOwned::to_owned).map_err(|_| name.to_string_lossy().into_owned()),
+                        found: found(&statx),
+                    }),
+                    // Gone between the two calls.
+                    Err(rustix::io::Errno::NOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(entries)
+        };
+        list().map_err(|source| FsError { operation: "list", path: path.clone(), source })
+    }
+
+    fn open(&self, path: &RelPath) -> Result<Box<dyn FileRead>, FsError> {
+        self.at("open", path, |dir, name| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            Ok(Box::new(DiskFile(File::from(file))) as Box<dyn FileRead>)
+        })
+    }
+
+    fn read_link(&self, path: &RelPath) -> Result<String, FsError> {
+        self.at("read the link", path, |dir, name| {
+            let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
+            target.into_string().map_err(|_| io::ErrorKind::InvalidData.into())
+        })
+    }
+
+    fn make_dir(&self, path: &RelPath) -> Result<(), FsError> {
+        self.at("make the directory", path, |dir, name| Ok(rustix::fs::mkdirat(dir, name, DIR_MODE)?))
+    }
+
+    fn make_link(&self, path: &RelPath, target: &str) -> Result<(), FsError> {
+        self.at("make the link", path, |dir, name| Ok(rustix::fs::symlinkat(target, dir, name)?))
+    }
+
+    fn write_new(&self, path: &RelPath, bytes: &[u8], flush: bool) -> Result<(), FsError> {
+        self.at("write", path, |dir, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = File::from(rustix::fs::openat(dir, name, flags, FILE_MODE)?);
+            file.write_all(bytes)?;
+            if flush {
+                file.sync_all()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError> {
+        let mode_of = |path: &RelPath| {
+            self.at("look at", path, |dir, name| {
+                let statx = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MODE)?;
+                Ok(u32::from(statx.stx_mode) & 0o777)
+            })
+        };
+        let own = mode_of(path)?;
+        let mode = match like {
+            Some(like) => mode_of(like)?,
+            None => own,
+        };
+        // Whoever may read may execute, as a shell's umask has it.
+        let mode = if exec { mode | ((mode & 0o444) >> 2) } else { mode & !0o111 };
+        if mode == own {
+            return Ok(());
+        }
+        self.at("set the permissions of", path, |dir, name| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
+        })
+    }
+
+    fn rename_new(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
+        self.at_two("rename", from, to, RenameFlags::NOREPLACE)
+    }
+
+    fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), FsError> {
+        self.at_two("exchange", a, b, RenameFlags::EXCHANGE)
+    }
+
+    fn remove_file(&self, path: &RelPath) -> Result<(), FsError> {
+        self.at("remove", path, |dir, name| Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?))
+    }
+
+    fn remove_dir(&self, path: &RelPath) -> Result<(), FsError> {
+        self.at("remove the directory", path, |dir, name| Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?))
+    }
+
+    fn flush_dir(&self, dir: &RelPath) -> Result<(), FsError> {
+        let flush = || -> io::Result<()> { Ok(rustix::fs::fsync(self.dir(dir)?)?) };
+        flush().map_err(|source| FsError { operation: "flush", path: dir.clone(), source })
+    }
+
+    fn flush_all(&self) -> Result<(), FsError> {
+        let flush = || -> io::Result<()> { Ok(rustix::fs::syncfs(self.dir(&RelPath::root())?)?) };
+        flush().map_err(|source| FsError { operation: "flush", path: RelPath::root(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::Fault;
+
+    fn disk() -> (tempfile::TempDir, Disk) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = Disk::open(dir.path()).expect("opens");
+        (dir, disk)
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).expect("a path of a test")
+    }
+
+    #[test]
+    fn a_link_in_a_component_is_never_followed() {
+        let (outside, _) = disk();
+        let (dir, disk) = disk();
+        std::fs::write(outside.path().join("secret"), "x").expect("writes");
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("d")).expect("links");
+        assert!(disk.write_new(&path("d/new"), b"y", false).is_err());
+        assert!(disk.open(&path("d/secret")).is_err());
+        assert!(disk.remove_file(&path("d/secret")).is_err());
+        assert_eq!(disk.look(&path("d/secret")).expect("looks"), None);
+        assert!(!outside.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_rename_to_a_taken_name_is_refused_and_an_exchange_swaps() {
+        let (dir, disk) = disk();
+        disk.write_new(&path("a"), b"a", false).expect("writes");
+        disk.write_new(&path("b"), b"b", true).expect("writes");
+        let error = disk.rename_new(&path("a"), &path("b")).expect_err("b is taken");
+        assert_eq!(error.fault(), Fault::Exists);
+        disk.exchange(&path("a"), &path("b")).expect("swaps");
+        assert_eq!(std::fs::read(dir.path().join("a")).expect("reads"), b"b");
+    }
+
+    #[test]
+    fn the_executable_bit_follows_the_right_to_read() {
+        let (_dir, disk) = disk();
+        disk.write_new(&path("a"), b"", false).expect("writes");
+        disk.set_mode(&path("a"), true, None).expect("sets");
+        assert!(disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
+        disk.set_mode(&path("a"), false, None).expect("sets");
+        assert!(!disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
+    }
+
+    #[test]
+    fn a_listing_shows_names_that_are_not_text() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (dir, disk) = disk();
+        std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff")), "").expect("writes");
+        let listed = disk.list(&RelPath::root()).expect("lists");
+        assert!(matches!(&listed[..], [Listed { name: Err(_), .. }]));
+    }
+}

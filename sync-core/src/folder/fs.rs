@@ -1,0 +1,170 @@
+//! The disk as the folder sees it.
+
+use std::io;
+
+use crate::{store::row::Stat, tree::RelPath};
+
+/// What stands at a path; links are never followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub kind: FoundKind,
+    /// What it looks like.
+    pub stat: Stat,
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundKind {
+    /// A directory.
+    Dir,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A pipe, socket or device.
+    Other,
+}
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, or what can be shown of it where it is not UTF-8.
+    pub name: Result<String, String>,
+    /// What it is.
+    pub found: Found,
+}
+
+/// What went wrong on the disk, as far as the folder tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing stands there.
+    NotFound,
+    /// Something stands there already.
+    Exists,
+    /// A directory that should be empty is not.
+    NotEmpty,
+    /// No right to it.
+    Denied,
+    /// The disk is full.
+    NoSpace,
+    /// Anything else.
+    Other,
+}
+
+/// An operation on the disk failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} {path}")]
+pub struct FsError {
+    /// What was to be done.
+    pub operation: &'static str,
+    /// To what.
+    pub path: RelPath,
+    /// Why not.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// What went wrong, as far as the folder tells apart.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self.source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Fault::NotFound,
+            io::ErrorKind::AlreadyExists => Fault::Exists,
+            io::ErrorKind::DirectoryNotEmpty => Fault::NotEmpty,
+            io::ErrorKind::PermissionDenied => Fault::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::NoSpace,
+            _ => Fault::Other,
+        }
+    }
+
+    /// The reason, for people.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+}
+
+/// A file that is open for reading.
+pub trait FileRead: io::Read + Send {
+    /// What the open file looks like now, wherever it is.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn stat(&self) -> io::Result<Stat>;
+}
+
+/// A directory tree. Paths are relative to its root; no operation leaves it or follows a link in any component.
+pub trait Fs: Send + Sync + std::fmt::Debug {
+    /// Looks at a path.
+    ///
+    /// # Errors
+    /// When the disk fails; that nothing is there is no error.
+    fn look(&self, path: &RelPath) -> Result<Option<Found>, FsError>;
+    /// Lists a directory.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    fn list(&self, dir: &RelPath) -> Result<Vec<Listed>, FsError>;
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// When it is not there, is none, or cannot be read.
+    fn open(&self, path: &RelPath) -> Result<Box<dyn FileRead>, FsError>;
+    /// Reads the text of a link.
+    ///
+    /// # Errors
+    /// When it is none.
+    fn read_link(&self, path: &RelPath) -> Result<String, FsError>;
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// When something stands there.
+    fn make_dir(&self, path: &RelPath) -> Result<(), FsError>;
+    /// Makes a link.
+    ///
+    /// # Errors
+    /// When something stands there.
+    fn make_link(&self, path: &RelPath, target: &str) -> Result<(), FsError>;
+    /// Makes a new file of these bytes and flushes it if asked; with the permissions of `like` where that exists.
+    ///
+    /// # Errors
+    /// When something stands there or the disk fails.
+    fn write_new(&self, path: &RelPath, bytes: &[u8], flush: bool) -> Result<(), FsError>;
+    /// Sets or clears the executable bits, otherwise as `like` has its permissions.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError>;
+    /// Renames to a path where nothing stands.
+    ///
+    /// # Errors
+    /// [`Fault::Exists`] when something does.
+    fn rename_new(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError>;
+    /// Swaps two paths in one step.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), FsError>;
+    /// Removes a file or link.
+    ///
+    /// # Errors
+    /// When it is not there.
+    fn remove_file(&self, path: &RelPath) -> Result<(), FsError>;
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// [`Fault::NotEmpty`] when it is not.
+    fn remove_dir(&self, path: &RelPath) -> Result<(), FsError>;
+    /// Makes what was renamed in a directory last.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn flush_dir(&self, dir: &RelPath) -> Result<(), FsError>;
+    /// Makes everything on this file system last.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn flush_all(&self) -> Result<(), FsError>;
+}

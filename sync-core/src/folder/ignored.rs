@@ -1,0 +1,118 @@
+//! What is not synced: our own state, version-control directories, litter of systems and editors, and what
+//! `.kithignore` files say in gitignore's syntax.
+
+use std::{collections::BTreeMap, io::Read as _};
+
+use ignore::{
+    Match,
+    gitignore::{Gitignore, GitignoreBuilder},
+};
+
+use super::Fs;
+use crate::tree::{RelPath, is_reserved};
+
+/// Name of the files with a user's own rules; synced like any file, in force for their directory and below.
+pub(super) const IGNORE_FILE: &str = ".kithignore";
+
+/// Longest ignore file that is read: rules beyond it would be a mistake.
+const IGNORE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Rules of a folder.
+#[derive(Debug, Default)]
+pub struct Ignored {
+    rules: BTreeMap<RelPath, Gitignore>,
+}
+
+impl Ignored {
+    /// Reads the ignore file of a directory, or forgets its rules when there is none. Says whether the rules changed.
+    pub fn load(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
+        let mut text = String::new();
+        let read = fs.open(&dir.join(IGNORE_FILE)).ok().and_then(|file| {
+            file.take(IGNORE_BYTES_MAX).read_to_string(&mut text).ok()
+        });
+        if read.is_none() {
+            return self.rules.remove(dir).is_some();
+        }
+        let mut builder = GitignoreBuilder::new("");
+        for line in text.lines() {
+            // A line that is no pattern is passed over, as git does.
+            let _no_pattern = builder.add_line(None, line);
+        }
+        match builder.build() {
+            Ok(rules) => {
+                self.rules.insert(dir.clone(), rules);
+                true
+            }
+            Err(_) => self.rules.remove(dir).is_some(),
+        }
+    }
+
+    /// Whether one entry of a directory that is itself not ignored is ignored.
+    #[must_use]
+    pub fn is_ignored(&self, path: &RelPath, is_dir: bool) -> bool {
+        let Some((dir, name)) = path.split() else {
+            return false;
+        };
+        if is_reserved(name) || is_litter(name) {
+            return true;
+        }
+        let components = path.components();
+        for depth in (0..=dir.components().len()).rev() {
+            let above = RelPath::from_components(components[..depth].to_vec());
+            let Some(rules) = self.rules.get(&above) else {
+                continue;
+            };
+            match rules.matched(components[depth..].join("/"), is_dir) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => {}
+            }
+        }
+        false
+    }
+
+    /// Whether a path or any directory above it is ignored.
+    #[must_use]
+    pub fn covers(&self, path: &RelPath, is_dir: bool) -> bool {
+        let components = path.components();
+        (1..=components.len()).any(|depth| {
+            let part = RelPath::from_components(components[..depth].to_vec());
+            self.is_ignored(&part, is_dir || depth < components.len())
+        })
+    }
+}
+
+fn is_litter(name: &str) -> bool {
+    matches!(name, ".DS_Store" | "Thumbs.db" | "desktop.ini")
+        || (name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swx") || name.ends_with(".swo")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::disk::Disk;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::parse(text).expect("a path of a test")
+    }
+
+    #[test]
+    fn rules_hold_below_their_directory_and_the_nearest_decides() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        std::fs::create_dir(dir.path().join("sub")).expect("makes");
+        std::fs::write(dir.path().join(IGNORE_FILE), "*.log\n/build/\n").expect("writes");
+        std::fs::write(dir.path().join("sub").join(IGNORE_FILE), "!keep.log\n").expect("writes");
+        let disk = Disk::open(dir.path()).expect("opens");
+        let mut ignored = Ignored::default();
+        assert!(ignored.load(&disk, &RelPath::root()));
+        assert!(ignored.load(&disk, &path("sub")));
+        assert!(ignored.is_ignored(&path("a.log"), false));
+        assert!(ignored.is_ignored(&path("sub/a.log"), false));
+        assert!(!ignored.is_ignored(&path("sub/keep.log"), false));
+        assert!(ignored.is_ignored(&path("build"), true));
+        assert!(!ignored.is_ignored(&path("sub/build"), true));
+        assert!(ignored.covers(&path("build/deep/a.txt"), false));
+        assert!(ignored.covers(&path("sub/.git/config"), false));
+        assert!(!ignored.covers(&path("sub/a.txt"), false));
+    }
+}

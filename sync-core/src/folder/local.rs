@@ -1,0 +1,229 @@
+//! What the user did: from where disk and base differ to edits, moves, creations and deletes. Pure.
+//!
+//! The same path still there is an edit, whatever its inode. Something that vanished here and appeared there with one
+//! identity (device, inode, birth) moved, a directory with everything in it. The rest was made or deleted; a file that
+//! was made with the bytes of one that is gone is told apart later, when its bytes have been read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Base, Found,
+    observe::{Appeared, Looks, is_touched, kind_of},
+};
+use crate::{doc::entry::Kind, ids::DocId};
+
+/// The directory of something that was made or moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// One that has a document, or the top.
+    Known(Option<DocId>),
+    /// One that was made in the same batch, by its index there.
+    Made(usize),
+}
+
+/// Something that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Where.
+    pub into: Into,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub found: Found,
+}
+
+/// Something that moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The entry.
+    pub doc: DocId,
+    /// Where to.
+    pub into: Into,
+    /// Its name there.
+    pub name: String,
+    /// What it looks like now.
+    pub found: Found,
+}
+
+/// What the user did since the base.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Made, directories before what is in them.
+    pub made: Vec<Made>,
+    /// Moved, or renamed, or both.
+    pub moved: Vec<Moved>,
+    /// May have other bytes or another executable bit.
+    pub touched: Vec<(DocId, Found)>,
+    /// Gone, directories before what is in them.
+    pub gone: Vec<DocId>,
+}
+
+/// Tells from the looks what the user did.
+#[must_use]
+pub fn local(base: &Base, looks: Looks) -> Local {
+    let mut matcher = Matcher {
+        base,
+        missing: BTreeMap::new(),
+        order: Vec::new(),
+        local: Local { touched: looks.touched, ..Local::default() },
+    };
+    for doc in looks.vanished {
+        for doc in base.subtree(doc) {
+            if let Some((row, stat)) = base.on_disk(&doc) {
+                matcher.missing.insert((row.kind, stat.identity()), doc);
+                matcher.order.push(doc);
+            }
+        }
+    }
+    for (dir, appeared) in looks.appeared {
+        matcher.place(Into::Known(dir), appeared);
+    }
+    let left: BTreeSet<DocId> = matcher.missing.into_values().collect();
+    let mut local = matcher.local;
+    local.gone = matcher.order.into_iter().filter(|doc| left.contains(doc)).collect();
+    local
+}
+
+type Identity = (Kind, (u64, u64, i64));
+
+struct Matcher<'a> {
+    base: &'a Base,
+    missing: BTreeMap<Identity, DocId>,
+    order: Vec<DocId>,
+    local: Local,
+}
+
+impl Matcher<'_> {
+    fn place(&mut self, into: Into, appeared: Appeared) {
+        let Appeared { name, found, children } = appeared;
+        let Some(kind) = kind_of(found.kind) else {
+            return;
+        };
+        if let Some(doc) = self.missing.remove(&(kind, found.stat.identity())) {
+            self.local.moved.push(Moved { doc, into, name, found });
+            self.pair(doc, found, children);
+            return;
+        }
+        let index = self.local.made.len();
+        self.local.made.push(Made { into, name, found });
+        for child in children {
+            self.place(Into::Made(index), child);
+        }
+    }
+
+    /// What moved along with its directory is matched by name.
+    fn pair(&mut self, doc: DocId, found: Found, children: Vec<Appeared>) {
+        if self.base.row(&doc).is_some_and(|row| row.kind != Kind::Dir && is_touched(row, &found)) {
+            self.local.touched.push((doc, found));
+        }
+        for child in children {
+            let known = self.base.child(Some(doc), &child.name);
+            let row = known.and_then(|known| Some((known, self.base.on_disk(&known)?)));
+            match row {
+                Some((known, (row, stat)))
+                    if Some(row.kind) == kind_of(child.found.kind)
+                        && self.missing.remove(&(row.kind, stat.identity())).is_some() =>
+                {
+                    self.pair(known, child.found, child.children);
+                }
+                _ => self.place(Into::Known(Some(doc)), child),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        folder::FoundKind,
+        ids::ContentHash,
+        store::row::{BaseRow, Stat},
+    };
+
+    fn stat(inode: u64) -> Stat {
+        Stat { size: 1, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode, device: 1, exec: false }
+    }
+
+    fn doc(id: u8) -> DocId {
+        DocId([id; 32])
+    }
+
+    fn row(kind: Kind, parent: Option<u8>, name: &str, inode: u64) -> BaseRow {
+        BaseRow {
+            kind,
+            parent: parent.map(doc),
+            name: name.into(),
+            heads: vec![],
+            hash: ContentHash([0; 32]),
+            stat: Some(stat(inode)),
+            intent: None,
+            racy: false,
+        }
+    }
+
+    fn base() -> Base {
+        Base::new([
+            (doc(1), row(Kind::Dir, None, "d", 1)),
+            (doc(2), row(Kind::File, Some(1), "a", 2)),
+            (doc(3), row(Kind::File, Some(1), "b", 3)),
+            (doc(4), row(Kind::File, None, "top", 4)),
+        ])
+    }
+
+    fn found(kind: FoundKind, inode: u64) -> Found {
+        Found { kind, stat: stat(inode) }
+    }
+
+    fn file(name: &str, inode: u64) -> Appeared {
+        Appeared { name: name.into(), found: found(FoundKind::File, inode), children: vec![] }
+    }
+
+    #[test]
+    fn a_renamed_directory_is_one_move_and_nothing_else() {
+        let appeared = Appeared {
+            name: "e".into(),
+            found: found(FoundKind::Dir, 1),
+            children: vec![file("a", 2), file("b", 3)],
+        };
+        let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
+        let local = local(&base(), looks);
+        assert_eq!(local.moved.len(), 1);
+        assert_eq!((local.moved[0].doc, local.moved[0].name.as_str()), (doc(1), "e"));
+        assert!(local.made.is_empty() && local.gone.is_empty() && local.touched.is_empty());
+    }
+
+    #[test]
+    fn a_file_moved_out_of_a_deleted_directory_is_a_move_and_the_rest_is_gone() {
+        let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, file("a2", 2))], ..Looks::default() };
+        let local = local(&base(), looks);
+        assert_eq!((local.moved[0].doc, local.moved[0].name.as_str()), (doc(2), "a2"));
+        assert_eq!(local.gone, [doc(1), doc(3)]);
+    }
+
+    #[test]
+    fn another_birth_at_the_same_inode_is_not_a_move() {
+        let mut other = file("new", 4);
+        other.found.stat.btime_ns = 99;
+        let looks = Looks { vanished: vec![doc(4)], appeared: vec![(None, other)], ..Looks::default() };
+        let local = local(&base(), looks);
+        assert_eq!(local.gone, [doc(4)]);
+        assert_eq!(local.made.len(), 1);
+    }
+
+    #[test]
+    fn a_renamed_directory_in_which_files_were_edited_made_and_deleted() {
+        let mut edited = file("a", 2);
+        edited.found.stat.mtime_ns = 50;
+        let appeared = Appeared {
+            name: "e".into(),
+            found: found(FoundKind::Dir, 1),
+            children: vec![edited, file("c", 9)],
+        };
+        let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
+        let local = local(&base(), looks);
+        assert_eq!(local.touched.len(), 1);
+        assert_eq!(local.gone, [doc(3)]);
+        assert_eq!(local.made[0].into, Into::Known(Some(doc(1))));
+    }
+}

@@ -1,0 +1,96 @@
+//! A folder on disk and its documents: disk into documents, documents onto disk.
+//!
+//! Three states of each entry are compared: the disk as a scan sees it, the tree that the documents make, and the
+//! [`Base`], on which the two last agreed. The pure parts are [`local`] (disk against base: what did the user do?) and
+//! [`plan`] (tree against base: what is to be done?); [`observe`] looks, [`ingest`] turns what the user did into edits,
+//! [`apply`] writes, checking each path against the base at the last moment. [`Fs`] is the disk, [`disk`] the real one.
+//!
+//! Nothing here knows the engine or a task: the host reads documents, submits edits, and keeps the base in the store.
+//! No base, or a file that cannot be read, never means "deleted".
+
+pub mod apply;
+mod base;
+pub mod disk;
+mod fs;
+mod ignored;
+pub mod ingest;
+pub mod local;
+pub mod observe;
+pub mod plan;
+
+use std::collections::BTreeMap;
+
+pub use base::Base;
+pub use fs::{Fault, FileRead, Found, FoundKind, Fs, FsError, Listed};
+pub use ignored::Ignored;
+
+use crate::{
+    doc::entry::Entry,
+    ids::{ChangeHash, DocId},
+    tree::{RelPath, View},
+};
+
+/// All entries of a space as the folder's host last read them, and the tree that they make.
+#[derive(Debug, Default)]
+pub struct Documents {
+    entries: BTreeMap<DocId, Entry>,
+    heads: BTreeMap<DocId, Vec<ChangeHash>>,
+    view: View,
+    stale: bool,
+}
+
+impl Documents {
+    /// Takes an entry in as read at some heads.
+    pub fn set(&mut self, doc: DocId, heads: Vec<ChangeHash>, entry: Entry) {
+        let same_place = self.entries.get(&doc).is_some_and(|old| same_place(old, &entry));
+        self.stale |= !same_place;
+        self.entries.insert(doc, entry);
+        self.heads.insert(doc, heads);
+    }
+
+    /// Computes the tree again if an entry changed its place, its life or its conflicts. Says whether it did.
+    pub fn refresh(&mut self) -> bool {
+        let stale = std::mem::take(&mut self.stale);
+        if stale {
+            self.view = View::of(&self.entries);
+        }
+        stale
+    }
+
+    /// An entry's registers.
+    #[must_use]
+    pub fn entry(&self, doc: &DocId) -> Option<&Entry> {
+        self.entries.get(doc)
+    }
+
+    /// The heads that an entry was read at.
+    #[must_use]
+    pub fn heads(&self, doc: &DocId) -> Option<&[ChangeHash]> {
+        self.heads.get(doc).map(Vec::as_slice)
+    }
+
+    /// The tree as of the last refresh.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+fn same_place(old: &Entry, new: &Entry) -> bool {
+    old.kind == new.kind
+        && old.parent == new.parent
+        && old.name == new.name
+        && old.alive == new.alive
+        && old.lost_place == new.lost_place
+        && old.lost_contents == new.lost_contents
+        && old.parent_stamp == new.parent_stamp
+}
+
+/// A path that cannot be synced, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where.
+    pub path: RelPath,
+    /// Why, for people.
+    pub reason: String,
+}

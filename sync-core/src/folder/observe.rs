@@ -1,0 +1,232 @@
+//! Looks at the disk and compares it with the base, directory by directory.
+//!
+//! A look costs one `statx` a file and reads no content. What is as the base has it leaves no trace; the rest is
+//! [`Looks`], from which [`local`](super::local) tells what the user did.
+
+use super::{Base, Found, FoundKind, Fs, FsError, Ignored, Problem};
+use crate::{
+    doc::entry::Kind,
+    ids::DocId,
+    store::row::BaseRow,
+    tree::{RelPath, check_name},
+};
+
+/// Something on disk that the base does not know at this place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appeared {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub found: Found,
+    /// What is in it, if it is a directory.
+    pub children: Vec<Self>,
+}
+
+/// Where disk and base differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Same place and kind, another look: it may have other bytes.
+    pub touched: Vec<(DocId, Found)>,
+    /// In the base and not there, the top of each missing tree.
+    pub vanished: Vec<DocId>,
+    /// There and not in the base, with the directory that it is in.
+    pub appeared: Vec<(Option<DocId>, Appeared)>,
+    /// What cannot be synced.
+    pub problems: Vec<Problem>,
+    /// Directories whose ignore file was seen.
+    pub ignore_files: Vec<RelPath>,
+}
+
+/// The kind of entry that something on disk can become.
+#[must_use]
+pub const fn kind_of(found: FoundKind) -> Option<Kind> {
+    match found {
+        FoundKind::Dir => Some(Kind::Dir),
+        FoundKind::File => Some(Kind::File),
+        FoundKind::Link => Some(Kind::Link),
+        FoundKind::Other => None,
+    }
+}
+
+/// Whether a look at an entry on disk says that its bytes or its executable bit may have changed.
+#[must_use]
+pub fn is_touched(row: &BaseRow, found: &Found) -> bool {
+    let Some(stat) = row.stat else {
+        return true;
+    };
+    match row.kind {
+        // A directory's own times change with its entries, which are looked at one by one.
+        Kind::Dir => !stat.same_file(&found.stat),
+        Kind::File | Kind::Link => {
+            row.racy || !stat.same_content(&found.stat) || stat.ctime_ns != found.stat.ctime_ns || stat.exec != found.stat.exec
+        }
+    }
+}
+
+/// Compares parts of a disk with the base.
+#[derive(Debug)]
+pub struct Observer<'a> {
+    fs: &'a dyn Fs,
+    base: &'a Base,
+    ignored: &'a Ignored,
+    looks: Looks,
+}
+
+impl<'a> Observer<'a> {
+    /// Looks at this disk.
+    #[must_use]
+    pub fn new(fs: &'a dyn Fs, base: &'a Base, ignored: &'a Ignored) -> Self {
+        Self { fs, base, ignored, looks: Looks::default() }
+    }
+
+    /// What was seen.
+    #[must_use]
+    pub fn finish(self) -> Looks {
+        self.looks
+    }
+
+    /// Looks at a directory of the base and everything in it.
+    ///
+    /// # Errors
+    /// When the directory itself cannot be read; one below it that cannot be is a problem, and nothing in it is missing.
+    pub fn directory(&mut self, dir: Option<DocId>, path: &RelPath) -> Result<(), FsError> {
+        let mut missing: std::collections::BTreeMap<&String, DocId> =
+            self.base.children(dir).map(|(name, doc)| (name, *doc)).collect();
+        for listed in self.fs.list(path)? {
+            let Some(name) = self.usable(path, listed.name, &listed.found) else {
+                continue;
+            };
+            let below = path.join(&name);
+            let known = missing.remove(&name).or_else(|| self.base.child(dir, &name));
+            if self.ignored.is_ignored(&below, listed.found.kind == FoundKind::Dir) {
+                continue;
+            }
+            self.compare(dir, &below, known, name, listed.found);
+        }
+        let gone = missing
+            .into_iter()
+            .filter(|(name, doc)| {
+                let is_dir = self.base.row(doc).is_some_and(|row| row.kind == Kind::Dir);
+                !self.ignored.is_ignored(&path.join(name), is_dir)
+            })
+            .map(|(_, doc)| doc);
+        self.looks.vanished.extend(gone);
+        Ok(())
+    }
+
+    /// Looks at one path that may have changed. The directory must be in the base; where it is not, the nearest one
+    /// above that is stands for it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn path(&mut self, path: &RelPath) -> Result<(), FsError> {
+        let mut dir = None;
+        let mut at = RelPath::root();
+        let Some((last, above)) = path.components().split_last() else {
+            return self.directory(None, path);
+        };
+        let mut name = last;
+        for component in above {
+            let known = self.base.child(dir, component);
+            let is_dir = known.and_then(|doc| self.base.row(&doc)).is_some_and(|row| row.kind == Kind::Dir);
+            if !is_dir {
+                name = component;
+                break;
+            }
+            dir = known;
+            at = at.join(component);
+        }
+        let path = at.join(name);
+        let known = self.base.child(dir, name);
+        match self.fs.look(&path)? {
+            None => self.looks.vanished.extend(known),
+            Some(found) => {
+                if self.ignored.covers(&path, found.kind == FoundKind::Dir) {
+                    return Ok(());
+                }
+                if let Some(name) = self.usable(&at, Ok(name.clone()), &found) {
+                    self.compare(dir, &path, known, name, found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of something that can become an entry; else it is a problem.
+    fn usable(&mut self, dir: &RelPath, name: Result<String, String>, found: &Found) -> Option<String> {
+        let (name, reason) = match name {
+            Err(shown) => (shown, "the name is not UTF-8".to_owned()),
+            Ok(name) if kind_of(found.kind).is_none() => (name, "neither a file, a directory nor a link".to_owned()),
+            Ok(name) => match check_name(&name) {
+                Ok(()) => return Some(name),
+                // Our own state and version control are left alone, which is no problem.
+                Err(crate::tree::NameFault::Reserved) => return None,
+                Err(fault) => (name, fault.to_string()),
+            },
+        };
+        self.looks.problems.push(Problem { path: dir.join(&name), reason });
+        None
+    }
+
+    fn compare(&mut self, dir: Option<DocId>, path: &RelPath, known: Option<DocId>, name: String, found: Found) {
+        if name == super::ignored::IGNORE_FILE
+            && let Some((above, _)) = path.split()
+        {
+            self.looks.ignore_files.push(above);
+        }
+        let row = known.and_then(|doc| Some((doc, self.base.row(&doc)?)));
+        match row {
+            Some((doc, row)) if Some(row.kind) == kind_of(found.kind) => {
+                if is_touched(row, &found) {
+                    self.looks.touched.push((doc, found));
+                }
+                if row.kind == Kind::Dir {
+                    self.below(path, |observer| observer.directory(Some(doc), path));
+                }
+            }
+            other => {
+                self.looks.vanished.extend(other.map(|(doc, _)| doc));
+                let mut appeared = Appeared { name, found, children: Vec::new() };
+                if found.kind == FoundKind::Dir {
+                    self.below(path, |observer| {
+                        appeared.children = observer.unknown(path)?;
+                        Ok(())
+                    });
+                }
+                self.looks.appeared.push((dir, appeared));
+            }
+        }
+    }
+
+    fn below(&mut self, path: &RelPath, look: impl FnOnce(&mut Self) -> Result<(), FsError>) {
+        if let Err(error) = look(self) {
+            self.looks.problems.push(Problem { path: path.clone(), reason: error.reason() });
+        }
+    }
+
+    /// Everything in a directory that the base does not know.
+    fn unknown(&mut self, path: &RelPath) -> Result<Vec<Appeared>, FsError> {
+        let mut all = Vec::new();
+        for listed in self.fs.list(path)? {
+            let Some(name) = self.usable(path, listed.name, &listed.found) else {
+                continue;
+            };
+            let below = path.join(&name);
+            if self.ignored.is_ignored(&below, listed.found.kind == FoundKind::Dir) {
+                continue;
+            }
+            if name == super::ignored::IGNORE_FILE {
+                self.looks.ignore_files.push(path.clone());
+            }
+            let mut appeared = Appeared { name, found: listed.found, children: Vec::new() };
+            if listed.found.kind == FoundKind::Dir {
+                self.below(&below, |observer| {
+                    appeared.children = observer.unknown(&below)?;
+                    Ok(())
+                });
+            }
+            all.push(appeared);
+        }
+        Ok(all)
+    }
+}

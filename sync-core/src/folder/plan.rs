@@ -1,0 +1,263 @@
+//! What is to be done on disk so that it shows the tree: tree against base. Pure.
+//!
+//! The base says where everything is now, the view where it should be. The order of the actions is such that each finds
+//! its directory in place: what stands in the way goes aside, then directories are made and everything moves from
+//! shallow to deep, then bytes are written, and deletes come last, from deep to shallow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Base, Documents, Ignored};
+use crate::{
+    doc::entry::{Content, Kind},
+    ids::{ContentHash, DocId},
+    tree::Place,
+};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Move an entry out of the way of others, into the directory of temporary files.
+    Aside {
+        /// The entry.
+        doc: DocId,
+    },
+    /// Make a directory.
+    MakeDir {
+        /// Its entry.
+        doc: DocId,
+        /// Where.
+        place: Place,
+    },
+    /// Move or rename an entry with everything in it.
+    Move {
+        /// The entry.
+        doc: DocId,
+        /// Where to.
+        place: Place,
+    },
+    /// Bring a file's bytes or a link's text, new or changed.
+    Write {
+        /// The entry.
+        doc: DocId,
+        /// Where.
+        place: Place,
+    },
+    /// Remove an entry; a directory only if nothing is left in it.
+    Delete {
+        /// The entry.
+        doc: DocId,
+    },
+}
+
+/// Compares the tree with the base.
+#[must_use]
+pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action> {
+    let view = documents.view();
+    let mut moves: Vec<(usize, DocId, &Place)> = Vec::new();
+    let mut dirs = Vec::new();
+    let mut writes = Vec::new();
+    for (doc, place) in view.places() {
+        let Some(entry) = documents.entry(doc) else {
+            continue;
+        };
+        let on_disk = base.on_disk(doc);
+        let moved = on_disk.is_some_and(|(row, _)| row.parent != place.parent || row.name != place.name);
+        let heads = documents.heads(doc).unwrap_or_default();
+        let behind = on_disk.is_none_or(|(row, _)| row.heads != heads);
+        if (moved || behind) && view.path_of(doc).is_none_or(|path| ignored.covers(&path, entry.kind == Kind::Dir)) {
+            continue;
+        }
+        if moved {
+            moves.push((view.depth_of(doc), *doc, place));
+        }
+        match entry.kind {
+            Kind::Dir if on_disk.is_none() => dirs.push((view.depth_of(doc), *doc, place)),
+            // A directory has no bytes: that its document moved on only has to be noted.
+            Kind::Dir | Kind::File | Kind::Link if behind => writes.push((*doc, place)),
+            _ => {}
+        }
+    }
+    let gone: Vec<DocId> = base
+        .rows()
+        .filter(|(doc, row)| row.stat.is_some() && view.place_of(doc).is_none() && documents.entry(doc).is_some())
+        .filter(|(doc, _)| !is_hidden(documents, doc))
+        .map(|(doc, _)| *doc)
+        .collect();
+    order(base, moves, dirs, &writes, gone)
+}
+
+/// An entry that lives but cannot be shown here stays where it is.
+fn is_hidden(documents: &Documents, doc: &DocId) -> bool {
+    documents.view().hidden.iter().any(|(hidden, _)| hidden == doc)
+}
+
+fn order(
+    base: &Base,
+    moves: Vec<(usize, DocId, &Place)>,
+    dirs: Vec<(usize, DocId, &Place)>,
+    writes: &[(DocId, &Place)],
+    gone: Vec<DocId>,
+) -> Vec<Action> {
+    let leaving: BTreeSet<DocId> = moves.iter().map(|(_, doc, _)| *doc).chain(gone.iter().copied()).collect();
+    let targets = moves
+        .iter()
+        .map(|(_, doc, place)| (doc, place))
+        .chain(dirs.iter().map(|(_, doc, place)| (doc, place)))
+        .chain(writes.iter().map(|(doc, place)| (doc, place)));
+    let mut aside = BTreeSet::new();
+    for (doc, place) in targets {
+        if let Some(occupant) = base.child(place.parent, &place.name)
+            && occupant != *doc
+            && leaving.contains(&occupant)
+        {
+            aside.insert(occupant);
+        }
+    }
+    let mut actions: Vec<Action> = aside.iter().map(|doc| Action::Aside { doc: *doc }).collect();
+    let mut placed: Vec<(usize, Action)> = dirs
+        .into_iter()
+        .map(|(depth, doc, place)| (depth, Action::MakeDir { doc, place: place.clone() }))
+        .chain(moves.into_iter().map(|(depth, doc, place)| (depth, Action::Move { doc, place: place.clone() })))
+        .collect();
+    placed.sort_by_key(|(depth, _)| *depth);
+    actions.extend(placed.into_iter().map(|(_, action)| action));
+    actions.extend(writes.iter().map(|(doc, place)| Action::Write { doc: *doc, place: (*place).clone() }));
+    let depths: BTreeMap<DocId, usize> = gone
+        .iter()
+        .map(|doc| (*doc, base.path_of(doc).map_or(0, |path| path.components().len())))
+        .collect();
+    let mut deletes = gone;
+    deletes.sort_by_key(|doc| std::cmp::Reverse(depths[doc]));
+    actions.extend(deletes.into_iter().map(|doc| Action::Delete { doc }));
+    actions
+}
+
+/// The hash of content that must be fetched before it can be written, if the disk does not have it already.
+#[must_use]
+pub fn wanted_content(base: &Base, documents: &Documents, doc: &DocId) -> Option<crate::doc::entry::ContentRef> {
+    let Some(Content::Reference(content)) = documents.entry(doc)?.content else {
+        return None;
+    };
+    let here = base.on_disk(doc).is_some_and(|(row, _)| row.hash == content.hash);
+    (!here).then_some(content)
+}
+
+/// Whether the disk holds some content somewhere.
+#[must_use]
+pub fn is_on_disk(base: &Base, hash: &ContentHash) -> bool {
+    !base.with_hash(hash).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doc::entry::Entry,
+        ids::ChangeHash,
+        store::row::{BaseRow, Stat},
+    };
+
+    fn doc(id: u8) -> DocId {
+        DocId([id; 32])
+    }
+
+    fn entry(kind: Kind, parent: Option<u8>, name: &str) -> Entry {
+        Entry {
+            kind,
+            parent: parent.map(doc),
+            name: name.into(),
+            alive: true,
+            content: (kind == Kind::File).then(|| Content::Inline(vec![])),
+            exec: false,
+            target: None,
+            lost_contents: vec![],
+            lost_place: false,
+            parent_stamp: (1, vec![]),
+            first_parent: None,
+        }
+    }
+
+    fn documents(entries: &[(u8, Entry)]) -> Documents {
+        let mut documents = Documents::default();
+        for (id, entry) in entries {
+            documents.set(doc(*id), vec![ChangeHash([*id; 32])], entry.clone());
+        }
+        documents.refresh();
+        documents
+    }
+
+    /// A base in which all of these are on disk as they are.
+    fn base(entries: &[(u8, Entry)]) -> Base {
+        Base::new(entries.iter().map(|(id, entry)| {
+            let stat = Stat { size: 0, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode: u64::from(*id), device: 1, exec: false };
+            let row = BaseRow {
+                kind: entry.kind,
+                parent: entry.parent,
+                name: entry.name.clone(),
+                heads: vec![ChangeHash([*id; 32])],
+                hash: ContentHash([0; 32]),
+                stat: Some(stat),
+                intent: None,
+                racy: false,
+            };
+            (doc(*id), row)
+        }))
+    }
+
+    #[test]
+    fn nothing_is_planned_where_nothing_differs() {
+        let entries = [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a"))];
+        assert_eq!(plan(&base(&entries), &documents(&entries), &Ignored::default()), []);
+    }
+
+    #[test]
+    fn a_swap_goes_by_way_of_temporary_names() {
+        let before = [(1, entry(Kind::File, None, "a")), (2, entry(Kind::File, None, "b"))];
+        let after = [(1, entry(Kind::File, None, "b")), (2, entry(Kind::File, None, "a"))];
+        let actions = plan(&base(&before), &documents(&after), &Ignored::default());
+        assert!(matches!(
+            actions[..],
+            [Action::Aside { .. }, Action::Aside { .. }, Action::Move { .. }, Action::Move { .. }]
+        ));
+    }
+
+    #[test]
+    fn directories_come_before_what_is_in_them_and_deletes_come_last_from_the_deep() {
+        let before = [
+            (1, entry(Kind::Dir, None, "old")),
+            (2, entry(Kind::Dir, Some(1), "sub")),
+            (3, entry(Kind::File, Some(2), "gone")),
+            (4, entry(Kind::File, Some(2), "kept")),
+        ];
+        let mut after = before.clone();
+        for (_, entry) in &mut after[..3] {
+            entry.alive = false;
+        }
+        after[3].1 = entry(Kind::File, Some(5), "kept");
+        let mut after = after.to_vec();
+        after.push((5, entry(Kind::Dir, None, "new")));
+        let actions = plan(&base(&before), &documents(&after), &Ignored::default());
+        let expected = [
+            Action::MakeDir { doc: doc(5), place: Place { parent: None, name: "new".into() } },
+            Action::Move { doc: doc(4), place: Place { parent: Some(doc(5)), name: "kept".into() } },
+            Action::Delete { doc: doc(3) },
+            Action::Delete { doc: doc(2) },
+            Action::Delete { doc: doc(1) },
+        ];
+        assert_eq!(actions, expected);
+    }
+
+    #[test]
+    fn a_renamed_directory_is_one_action_whatever_it_holds() {
+        let before = [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a"))];
+        let after = [(1, entry(Kind::Dir, None, "e")), (2, entry(Kind::File, Some(1), "a"))];
+        let actions = plan(&base(&before), &documents(&after), &Ignored::default());
+        assert_eq!(actions, [Action::Move { doc: doc(1), place: Place { parent: None, name: "e".into() } }]);
+    }
+
+    #[test]
+    fn a_base_without_a_document_is_left_alone() {
+        let before = [(1, entry(Kind::File, None, "a"))];
+        assert_eq!(plan(&base(&before), &Documents::default(), &Ignored::default()), []);
+    }
+}
