@@ -1,4 +1,5 @@
 //! The one test binary of the workspace's end-to-end tests.
 
 mod convergence;
+mod nodes;
 mod wire_costs;

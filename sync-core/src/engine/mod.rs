@@ -103,6 +103,11 @@ pub enum Input {
         /// Where the answer goes.
         ticket: Ticket,
     },
+    /// Gossip may have missed something: compare with somebody.
+    Missed {
+        /// The space of the topic.
+        space: SpaceId,
+    },
     /// The folder agrees with the documents up to this number of the order of arrival, or with none.
     Settled {
         /// The space.
@@ -302,6 +307,11 @@ impl Engine {
             Input::Write { space, writes, ticket } => {
                 let outcome = self.write(tables, space, writes)?;
                 self.effects.push(Effect::Done { ticket, outcome });
+            }
+            Input::Missed { space } => {
+                if let Some(handle) = self.space_of(&space) {
+                    self.repair(handle);
+                }
             }
             Input::Settled { space, upto } => self.settled(space, upto),
             Input::Command { command, ticket } => {

@@ -446,7 +446,7 @@ impl Engine {
     }
 
     /// Compares with one random peer, which mends whatever was missed.
-    fn repair(&mut self, handle: u32) {
+    pub(super) fn repair(&mut self, handle: u32) {
         let linked: Vec<SessionId> = self
             .sessions
             .iter()

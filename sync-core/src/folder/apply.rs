@@ -65,12 +65,15 @@ pub enum Bytes {
 /// Names of entries that were moved aside: so a restart can put them back.
 const ASIDE: &str = "aside-";
 
+/// Entries that are out of the way of others, and where.
+pub type Aside = BTreeMap<DocId, RelPath>;
+
 /// Applies actions to one folder.
 pub struct Applier<'a> {
     fs: &'a dyn Fs,
     /// The base, kept up to date as actions are done, so that paths are where things are now.
     base: &'a mut Base,
-    aside: BTreeMap<DocId, RelPath>,
+    aside: &'a mut Aside,
     keeper: &'a mut dyn Keeper,
 }
 
@@ -83,8 +86,8 @@ impl std::fmt::Debug for Applier<'_> {
 impl<'a> Applier<'a> {
     /// Applies to this disk.
     #[must_use]
-    pub fn new(fs: &'a dyn Fs, base: &'a mut Base, keeper: &'a mut dyn Keeper) -> Self {
-        Self { fs, base, aside: BTreeMap::new(), keeper }
+    pub fn new(fs: &'a dyn Fs, base: &'a mut Base, keeper: &'a mut dyn Keeper, aside: &'a mut Aside) -> Self {
+        Self { fs, base, aside, keeper }
     }
 
     /// Where an entry is now.

@@ -72,6 +72,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Opens a regular file to read at any place.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn open_file(&self, path: &RelPath) -> io::Result<File> {
+        let (dir, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(self.dir(&dir)?, name, flags, Mode::empty())?))
+    }
+
+    /// Opens a regular file to read and write at any place, and makes it where it is not there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open_or_create(&self, path: &RelPath) -> io::Result<File> {
+        let (dir, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(self.dir(&dir)?, name, flags, FILE_MODE)?))
+    }
+
     fn dir(&self, path: &RelPath) -> io::Result<OwnedFd> {
         if path.is_root() {
             return Ok(rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);

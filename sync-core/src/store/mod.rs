@@ -58,6 +58,9 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store is in use by another process")]
     Locked,
+    /// It was closed by its owner.
+    #[error("the store is closed")]
+    Closed,
     /// Written by another version of the program.
     #[error("the store has schema {found}, this program knows {SCHEMA}")]
     Schema {

@@ -1,0 +1,278 @@
+//! The command line, as clap types.
+//!
+//! Only words, types and help; no command does anything here. The forms are an interface that scripts depend on.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
+use sync_net::{Network, Role};
+
+use crate::duration;
+
+/// Syncs folders between your devices, directly, and merges what both sides changed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kith",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Try it on this machine alone: kith demo\nMore: kith help COMMAND, kith help exit-codes, kith help environment"
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Prints one JSON document with a schema field
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Keeps all state in this directory
+    #[arg(long, global = true, value_name = "DIR", env = "KITH_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+    /// How far the daemon reaches: everywhere, the local network, or this machine only
+    #[arg(
+        long,
+        global = true,
+        value_name = "NETWORK",
+        env = "KITH_NETWORK",
+        hide_env_values = true,
+        value_parser = PossibleValuesParser::new(["public", "lan", "loopback"]).try_map(|word| word.parse::<Network>())
+    )]
+    pub network: Option<Network>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Prints only what was asked for
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Logs more, to stderr; in a daemon, to its log
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Answers every question with yes
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shares a directory and prints an invite for another device
+    Share {
+        /// The directory
+        dir: PathBuf,
+        /// What to call the folder; the directory's name unless told
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// What the invite lets in to
+        #[command(flatten)]
+        offer: Offer,
+    },
+    /// Joins a shared folder with an invite
+    Join {
+        /// The invite; - reads it from stdin
+        invite: String,
+        /// Where the folder goes; made if it is not there
+        dir: Option<PathBuf>,
+        /// What to call the folder here
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Shows the folders, what is going on, and what needs you
+    Status {
+        /// Only this folder, by name or path
+        folder: Option<String>,
+    },
+    /// Waits until every folder equals every reachable peer
+    Wait {
+        /// Until all is in sync and durable there (what it waits for in any case)
+        #[arg(long)]
+        synced: bool,
+        /// How long at most, like 60s or 10m
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        timeout: Option<Duration>,
+        /// Only this folder, by name or path
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+    /// Makes another invite to a folder
+    Invite {
+        /// The folder, by name or path
+        folder: String,
+        /// What the invite lets in to
+        #[command(flatten)]
+        offer: Offer,
+    },
+    /// Lists and removes folders
+    #[command(subcommand)]
+    Folder(FolderCommand),
+    /// Shows other devices
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Starts, stops and shows the daemon
+    #[command(subcommand)]
+    Daemon(DaemonCommand),
+    /// Looks for what could be wrong
+    Doctor,
+    /// Shows where state is kept
+    Paths,
+    /// Shows the version and the protocols
+    Version,
+    /// Shows merging on this machine: two devices, two folders, edits on both sides
+    Demo {
+        /// Ends after the last check, and removes everything
+        #[arg(long, env = "KITH_DEMO_ONCE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+        once: bool,
+    },
+    /// Explains a command, or a topic: exit-codes, environment
+    Help {
+        /// The command or the topic
+        topic: Vec<String>,
+    },
+}
+
+/// What an invite lets in to.
+#[derive(Debug, Clone, Args)]
+pub struct Offer {
+    /// What the device that joins may do
+    #[arg(
+        long,
+        value_name = "ROLE",
+        default_value = "writer",
+        value_parser = PossibleValuesParser::new(["reader", "writer"]).try_map(|word| word.parse::<Role>())
+    )]
+    pub role: Role,
+    /// How long the invite can be used, like 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub expires: Option<Duration>,
+}
+
+/// What to do with folders.
+#[derive(Debug, Subcommand)]
+pub enum FolderCommand {
+    /// Lists the folders
+    List,
+    /// Stops syncing a folder; deletes no file
+    Remove {
+        /// The folder, by name or path
+        folder: String,
+    },
+}
+
+/// What to do with peers.
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Lists the other devices of all folders
+    List,
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub enum DaemonCommand {
+    /// Runs the daemon in the foreground
+    Run {
+        /// Goes on when the terminal closes; what `start` uses
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Starts the daemon in the background, if it does not run
+    Start,
+    /// Stops the daemon and waits until it is gone
+    Stop,
+    /// Shows whether the daemon runs
+    Status,
+    /// Shows what the daemon in the background logged
+    Logs {
+        /// How many lines
+        #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
+        lines: usize,
+        /// Goes on with new lines until Ctrl-C
+        #[arg(long, short)]
+        follow: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kith").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn clap_agrees() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn forms_that_scripts_use() {
+        for line in [
+            "share DIR --json",
+            "share DIR --name notes --role reader --expires 24h",
+            "join kith123 DIR --json",
+            "join - --json",
+            "status --json",
+            "--json status notes",
+            "wait --synced --timeout 60s",
+            "invite notes --json",
+            "folder list",
+            "folder remove notes --yes",
+            "peer list",
+            "daemon run",
+            "daemon start",
+            "daemon stop",
+            "daemon status",
+            "daemon logs -n 5 -f",
+            "doctor",
+            "paths",
+            "version",
+            "demo --once",
+            "help exit-codes",
+            "--home /h --network loopback --color never -q -vv --yes status",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn usage_errors_exit_with_two() {
+        for line in ["fly", "share", "wait --timeout 60", "share d --role owner", "status --network moon"] {
+            let Err(error) = parse(line) else { panic!("{line} was taken") };
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_reach_their_command() {
+        let Ok(cli) = parse("share d --network lan --expires 7d") else { panic!("refused") };
+        assert_eq!(cli.global.network, Some(Network::Lan));
+        let Command::Share { offer, .. } = cli.command else { panic!("another command") };
+        assert_eq!(offer.role, Role::Writer);
+        assert_eq!(offer.expires, Some(Duration::from_secs(7 * 86_400)));
+    }
+}

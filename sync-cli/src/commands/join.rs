@@ -1,0 +1,151 @@
+//! `kith join`: takes part in a folder, with an invite.
+//!
+//! On a terminal it stays and shows the first sync; the sync itself is the daemon's, and goes on without it.
+
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    path::PathBuf,
+    pin::pin,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use sync_net::Invite;
+
+use super::{Context, absolute, as_text};
+use crate::{
+    daemon::{
+        api::{self, Folder, JoinReply, JoinRequest, State},
+        client::Client,
+    },
+    error::{Error, Kind, Outcome, Result},
+    output::{self, shell_word},
+};
+
+/// Longest text that is read as an invite.
+const INVITE_BYTES_MAX: u64 = 64 * 1024;
+
+/// How often the progress is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct JoinDocument<'a> {
+    schema: &'static str,
+    folder: &'a str,
+    space: &'a str,
+    path: &'a str,
+}
+
+pub(super) async fn run(
+    context: &Context,
+    invite: &str,
+    dir: Option<PathBuf>,
+    name: Option<String>,
+) -> Result<Outcome> {
+    let text = if invite == "-" { read_invite().await? } else { invite.trim().to_owned() };
+    let invite: Invite = text.parse().map_err(|_| {
+        Error::new(Kind::Invalid, "this is not an invite, or a part of it is missing")
+            .hint("copy all of it, from kith to its end; the other machine makes a new one with: kith invite FOLDER")
+    })?;
+    let dir = dir.unwrap_or_else(|| directory_for(&invite, name.as_deref()));
+    let request = JoinRequest { invite: text, dir: as_text(&absolute(&dir)?)?, name };
+    let client = context.client_or_start().await?;
+    let reply: JoinReply = client.post(api::path::JOIN, &request).await?;
+    if context.json {
+        output::json(&JoinDocument {
+            schema: "kith/join/1",
+            folder: &reply.folder,
+            space: &reply.space,
+            path: &reply.path,
+        })?;
+        return Ok(Outcome::Done);
+    }
+    if context.quiet {
+        output::data(&reply.path)?;
+        return Ok(Outcome::Done);
+    }
+    output::data(&format!("Joined {} from {}\n  {}", reply.folder, reply.host, reply.path))?;
+    if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        return Ok(Outcome::Done);
+    }
+    let folder = follow(&client, &reply.folder).await?;
+    output::data(&format!(
+        "In sync: {}, {}. The daemon goes on in the background; see how it is: kith status {}",
+        output::count(folder.files, "file"),
+        output::bytes(folder.bytes),
+        shell_word(&folder.name),
+    ))?;
+    let troubled = folder.state == State::Attention;
+    Ok(if troubled { Outcome::Exit(Kind::Problems) } else { Outcome::Done })
+}
+
+async fn read_invite() -> Result<String> {
+    let text =
+        output::read_stdin(|text| io::stdin().lock().take(INVITE_BYTES_MAX).read_to_string(text).map(drop)).await?;
+    Ok(text.trim().to_owned())
+}
+
+/// Where a folder goes when nobody said: into the current directory, under its name.
+///
+/// The invite knows the space by its id only, so without `--name` that is what the name is made of.
+fn directory_for(invite: &Invite, name: Option<&str>) -> PathBuf {
+    let plain = name.filter(|name| !name.is_empty() && !name.starts_with('.') && !name.contains('/'));
+    match plain {
+        Some(name) => PathBuf::from(name),
+        None => PathBuf::from(format!("kith-{}", invite.space().short())),
+    }
+}
+
+/// Shows the first sync until it is done. Ends with an error when the daemon does.
+async fn follow(client: &Client, name: &str) -> Result<Folder> {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar.set_message("looking for what is there");
+    let result = loop {
+        let mut synced = pin!(client.wait(Some(name), None));
+        let waited = loop {
+            tokio::select! {
+                result = &mut synced => break result,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            // A look that fails says nothing; the wait does.
+            if let Ok(Some(folder)) = look(client, name).await {
+                show(&bar, &folder);
+            }
+        };
+        match (waited, look(client, name).await) {
+            (Err(error), _) | (Ok(()), Err(error)) => break Err(error),
+            (Ok(()), Ok(None)) => {
+                break Err(Error::new(Kind::NotFound, format!("the folder {name} was removed meanwhile"))
+                    .hint("see which folders there are: kith folder list"));
+            }
+            // In sync with nobody yet: the first peer is still on its way.
+            (Ok(()), Ok(Some(folder))) if folder.progress.is_some() || folder.state == State::Syncing => {
+                tokio::time::sleep(LOOK).await;
+            }
+            (Ok(()), Ok(Some(folder))) => break Ok(folder),
+        }
+    };
+    bar.finish_and_clear();
+    result
+}
+
+async fn look(client: &Client, name: &str) -> Result<Option<Folder>> {
+    Ok(client.status().await?.folders.into_iter().find(|folder| folder.name == name))
+}
+
+fn show(bar: &ProgressBar, folder: &Folder) {
+    let Some(progress) = folder.progress.filter(|progress| progress.files_total > 0) else {
+        bar.set_message(super::status::in_words(folder));
+        return;
+    };
+    if bar.length().is_none() {
+        let style = ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} files, {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    }
+    bar.set_length(progress.files_total);
+    bar.set_position(progress.files_done);
+    bar.set_message(output::bytes(folder.bytes));
+}

@@ -1,0 +1,330 @@
+//! What command and daemon say to each other: JSON over HTTP, under `/v1`.
+//!
+//! Both sides are of one version (the command checks), so nothing here needs to be understood by another one. The types
+//! of [`StatusReply`] are also those of `kith status --json`, where scripts depend on their names: fields are only added.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sync_net::{FolderState, FolderStatus, NodeStatus};
+
+use crate::error::{Error, Kind};
+
+/// Version of this program, which the other side must share.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Paths of the requests.
+pub mod path {
+    /// GET: [`VersionReply`](super::VersionReply).
+    pub const VERSION: &str = "/v1/version";
+    /// GET: [`StatusReply`](super::StatusReply).
+    pub const STATUS: &str = "/v1/status";
+    /// POST [`ShareRequest`](super::ShareRequest): [`ShareReply`](super::ShareReply).
+    pub const SHARE: &str = "/v1/share";
+    /// POST [`JoinRequest`](super::JoinRequest): [`JoinReply`](super::JoinReply).
+    pub const JOIN: &str = "/v1/join";
+    /// POST [`InviteRequest`](super::InviteRequest): [`InviteReply`](super::InviteReply).
+    pub const INVITE: &str = "/v1/invite";
+    /// POST [`RemoveRequest`](super::RemoveRequest): [`Empty`](super::Empty).
+    pub const REMOVE: &str = "/v1/folder/remove";
+    /// POST [`WaitRequest`](super::WaitRequest): [`Empty`](super::Empty).
+    pub const WAIT: &str = "/v1/wait";
+    /// POST [`Empty`](super::Empty): [`Empty`](super::Empty).
+    pub const SHUTDOWN: &str = "/v1/shutdown";
+}
+
+/// Nothing to say.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// Who answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VersionReply {
+    /// Version of the program.
+    pub version: String,
+    /// Protocols that it speaks with peers.
+    pub protocols: Vec<String>,
+    /// Its process.
+    pub pid: u32,
+    /// How far it reaches.
+    pub network: String,
+    /// Where its state is.
+    pub home: String,
+}
+
+/// The device and its folders.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// How far the daemon reaches.
+    pub network: String,
+    /// This device.
+    pub device: Device,
+    /// Its folders by name.
+    pub folders: Vec<Folder>,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id in hex.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+}
+
+/// A folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    /// What people call it here.
+    pub name: String,
+    /// Where it is.
+    pub path: String,
+    /// The space that it shows, in hex.
+    pub space: String,
+    /// How it is.
+    pub state: State,
+    /// Files on disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What both sides changed.
+    pub conflicts: Vec<Conflict>,
+    /// What cannot be synced.
+    pub problems: Vec<Problem>,
+    /// The other members.
+    pub peers: Vec<Peer>,
+    /// How far a first sync is, while there is one.
+    pub progress: Option<Progress>,
+}
+
+/// How a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Disk and documents agree, and so does every peer that is here.
+    UpToDate,
+    /// Something is under way.
+    Syncing,
+    /// Nobody is here whom it waits for.
+    Waiting,
+    /// It needs somebody to look.
+    Attention,
+    /// Told to stop for now.
+    Paused,
+}
+
+/// Something that both sides changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Where.
+    pub path: String,
+    /// What happened.
+    pub kind: String,
+}
+
+/// Something that cannot be synced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Another member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id in hex.
+    pub device: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is here.
+    pub connected: bool,
+    /// Whether both disks hold the same.
+    pub synced: bool,
+}
+
+/// How far a first sync is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Files on disk.
+    pub files_done: u64,
+    /// Files of the folder as far as they are known.
+    pub files_total: u64,
+}
+
+/// Shares a directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShareRequest {
+    /// The directory; absolute.
+    pub dir: String,
+    /// What to call the folder.
+    pub name: Option<String>,
+    /// The role that the invite gives.
+    pub role: String,
+    /// How long the invite lives.
+    pub life_ms: Option<u64>,
+}
+
+/// A shared folder.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ShareReply {
+    /// What people call it here.
+    pub folder: String,
+    /// Its space, in hex.
+    pub space: String,
+    /// Where it is.
+    pub path: String,
+    /// Lets one device join.
+    pub invite: String,
+    /// How long the invite lives.
+    pub life_ms: u64,
+}
+
+/// Joins a folder.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The invite.
+    pub invite: String,
+    /// The directory; absolute.
+    pub dir: String,
+    /// What to call the folder here.
+    pub name: Option<String>,
+}
+
+/// A joined folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinReply {
+    /// What people call it here.
+    pub folder: String,
+    /// Its space, in hex.
+    pub space: String,
+    /// Where it is.
+    pub path: String,
+    /// Who let us in.
+    pub host: String,
+}
+
+/// Makes another invite.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InviteRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// The role that the invite gives.
+    pub role: String,
+    /// How long it lives.
+    pub life_ms: Option<u64>,
+}
+
+/// An invite.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct InviteReply {
+    /// The folder.
+    pub folder: String,
+    /// Lets one device join.
+    pub invite: String,
+    /// The role that it gives.
+    pub role: String,
+    /// How long it lives.
+    pub life_ms: u64,
+    /// Until when, as RFC 3339.
+    pub expires: String,
+}
+
+/// Stops syncing a folder.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+}
+
+/// Waits until all is in sync.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WaitRequest {
+    /// Only this folder, by name or path.
+    pub folder: Option<String>,
+    /// How long at most.
+    pub timeout_ms: Option<u64>,
+}
+
+/// Why not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// The word of the kind.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl From<ErrorReply> for Error {
+    fn from(reply: ErrorReply) -> Self {
+        Self { kind: Kind::from_code(&reply.code), message: reply.message, hints: reply.hint.into_iter().collect() }
+    }
+}
+
+impl From<&Error> for ErrorReply {
+    fn from(error: &Error) -> Self {
+        Self { code: error.kind.code().to_owned(), message: error.message.clone(), hint: error.hint_line() }
+    }
+}
+
+/// Invites are passwords: these show what they are for, not what they are.
+macro_rules! debug_without_invite {
+    ($($name:ident: $field:ident),*) => {
+        $(impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field(stringify!($field), &self.$field).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+debug_without_invite!(ShareReply: folder, JoinRequest: dir, InviteReply: folder);
+
+impl From<FolderState> for State {
+    fn from(state: FolderState) -> Self {
+        match state {
+            FolderState::UpToDate => Self::UpToDate,
+            FolderState::Syncing => Self::Syncing,
+            FolderState::Waiting => Self::Waiting,
+            FolderState::Attention => Self::Attention,
+            FolderState::Paused => Self::Paused,
+        }
+    }
+}
+
+impl From<FolderStatus> for Folder {
+    fn from(status: FolderStatus) -> Self {
+        Self {
+            name: status.name,
+            // JSON holds text only; a directory that is not text is shown as well as it can be.
+            path: status.path.to_string_lossy().into_owned(),
+            space: status.space,
+            state: status.state.into(),
+            files: status.files,
+            bytes: status.bytes,
+            conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
+            problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
+            peers: status
+                .peers
+                .into_iter()
+                .map(|p| Peer { device: p.device, name: p.name, connected: p.connected, synced: p.synced })
+                .collect(),
+            progress: status.progress.map(|p| Progress { files_done: p.files_done, files_total: p.files_total }),
+        }
+    }
+}
+
+impl StatusReply {
+    /// Says what a node says of itself.
+    #[must_use]
+    pub fn new(status: NodeStatus, network: sync_net::Network) -> Self {
+        Self {
+            network: network.to_string(),
+            device: Device { id: status.device.to_string(), name: status.name },
+            folders: status.folders.into_iter().map(Folder::from).collect(),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The engine's thread: takes what is waiting, gives the engine one turn, carries the effects out.
+//!
+//! Inputs come over one bounded channel, which is how a busy store slows its peers down. Effects leave without waiting:
+//! a session that cannot take a frame is closed, a folder finds its documents in its mailbox.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sync_core::{
+    engine::{Command, Effect, Engine, Event, Input, Outcome, Refused, SessionId, SpaceStatus, Ticket},
+    ids::{DeviceId, SpaceId},
+    limits,
+    store::{Edit, Snapshot, Store, StoreError, Write},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::{clock::Clock, error::NodeError, folder::Mailbox, session::Outgoing};
+
+/// Inputs that wait for a turn: one turn's worth, so that senders feel a slow disk at once.
+const INPUTS_WAITING_MAX: usize = limits::TURN_INPUTS_MAX;
+/// Announcements that wait for gossip; more are dropped, since gossip is a hint.
+const ANNOUNCEMENTS_WAITING_MAX: usize = 256;
+/// How long an engine without deadlines sleeps.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What tasks of the node share with the engine's thread.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    sessions: Mutex<BTreeMap<SessionId, mpsc::Sender<Outgoing>>>,
+    mailboxes: Mutex<BTreeMap<SpaceId, Arc<Mailbox>>>,
+    waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Result<Outcome, Refused>>>>,
+    tickets: AtomicU64,
+    next_session: AtomicU64,
+    status: watch::Sender<Arc<EngineStatus>>,
+    announcements: mpsc::Sender<(SpaceId, Vec<u8>)>,
+}
+
+/// What the engine knew after its last turn.
+#[derive(Debug, Default)]
+pub(crate) struct EngineStatus {
+    pub(crate) spaces: Vec<SpaceStatus>,
+    pub(crate) admitted: Vec<DeviceId>,
+    /// Whether the join protocol is open.
+    pub(crate) expects_joiners: bool,
+}
+
+/// Locks, whatever a panicking holder left: all that is guarded here stays whole between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The store for readers, until the node stops: then it closes, whoever still holds this.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreCell(Arc<Mutex<Option<Store>>>);
+
+impl StoreCell {
+    fn new(store: Store) -> Self {
+        Self(Arc::new(Mutex::new(Some(store))))
+    }
+
+    fn close(&self) {
+        lock(&self.0).take();
+    }
+
+    /// A view of the last committed turn.
+    ///
+    /// # Errors
+    /// When the store is closed or fails.
+    pub(crate) fn read(&self) -> Result<Snapshot, StoreError> {
+        lock(&self.0).as_ref().ok_or(StoreError::Closed)?.read()
+    }
+}
+
+/// A way to the engine.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineHandle {
+    inputs: mpsc::Sender<Input>,
+    stop: mpsc::Sender<()>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: StoreCell,
+}
+
+impl EngineHandle {
+    /// Starts the engine's thread.
+    pub(crate) fn start(
+        engine: Engine,
+        clock: Clock,
+        runtime: tokio::runtime::Handle,
+    ) -> std::io::Result<(Self, mpsc::Receiver<(SpaceId, Vec<u8>)>, std::thread::JoinHandle<()>)> {
+        let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
+        let (stop, stopped) = mpsc::channel(1);
+        let (announcements, announced) = mpsc::channel(ANNOUNCEMENTS_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            sessions: Mutex::default(),
+            mailboxes: Mutex::default(),
+            waiting: Mutex::default(),
+            tickets: AtomicU64::new(1),
+            next_session: AtomicU64::new(1),
+            status: watch::Sender::new(Arc::new(EngineStatus::default())),
+            announcements,
+        });
+        let handle = Self { inputs, stop, shared: Arc::clone(&shared), store: StoreCell::new(engine.store().clone()) };
+        let actor = Actor { engine, clock, inputs: receiver, stopped, shared, runtime };
+        let thread = std::thread::Builder::new().name("kith-engine".into()).spawn(move || actor.run())?;
+        Ok((handle, announced, thread))
+    }
+
+    /// Hands an input over; waits while the engine is busy. What is sent to an engine that stopped is lost, as it would
+    /// be with the process.
+    pub(crate) async fn send(&self, input: Input) {
+        let _stopped = self.inputs.send(input).await;
+    }
+
+    /// The same from a thread.
+    pub(crate) fn send_blocking(&self, input: Input) {
+        let _stopped = self.inputs.blocking_send(input);
+    }
+
+    fn ticket(&self) -> (Ticket, oneshot::Receiver<Result<Outcome, Refused>>) {
+        let ticket = Ticket(self.shared.tickets.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.shared.waiting).insert(ticket, sender);
+        (ticket, receiver)
+    }
+
+    /// Ends the engine's thread after the turns that are waiting.
+    pub(crate) async fn stop(&self) {
+        let _stopped_already = self.stop.send(()).await;
+        self.store.close();
+    }
+
+    /// Runs a command.
+    pub(crate) async fn command(&self, command: Command) -> Result<Outcome, NodeError> {
+        let (ticket, answer) = self.ticket();
+        self.send(Input::Command { command, ticket }).await;
+        Ok(answer.await.map_err(|_| NodeError::Stopped)??)
+    }
+
+    /// Submits edits from a thread; returns the order of arrival and what was stale.
+    pub(crate) fn edit_blocking(&self, space: SpaceId, edits: Vec<Edit>) -> Result<Vec<usize>, NodeError> {
+        let (ticket, answer) = self.ticket();
+        self.send_blocking(Input::Edit { space, edits, ticket });
+        match answer.blocking_recv().map_err(|_| NodeError::Stopped)?? {
+            Outcome::Edited { stale, .. } => Ok(stale),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes rows from a thread.
+    pub(crate) fn write_blocking(&self, space: SpaceId, writes: Vec<Write>) -> Result<(), NodeError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (ticket, answer) = self.ticket();
+        self.send_blocking(Input::Write { space, writes, ticket });
+        answer.blocking_recv().map_err(|_| NodeError::Stopped)??;
+        Ok(())
+    }
+
+    /// A name for a new session, and the frames that it is to send.
+    pub(crate) fn open_session(&self) -> (SessionId, mpsc::Receiver<Outgoing>) {
+        let session = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = mpsc::channel(crate::session::FRAMES_WAITING_MAX);
+        lock(&self.shared.sessions).insert(session, sender);
+        (session, receiver)
+    }
+
+    /// Forgets a session that is over.
+    pub(crate) async fn close_session(&self, session: SessionId) {
+        lock(&self.shared.sessions).remove(&session);
+        self.send(Input::SessionDown { session }).await;
+    }
+
+    /// Where the folder of a space finds its documents.
+    pub(crate) fn add_mailbox(&self, space: SpaceId, mailbox: Arc<Mailbox>) {
+        lock(&self.shared.mailboxes).insert(space, mailbox);
+    }
+
+    pub(crate) fn remove_mailbox(&self, space: &SpaceId) {
+        lock(&self.shared.mailboxes).remove(space);
+    }
+
+    /// What the engine knew after its last turn, and a way to wait for the next.
+    pub(crate) fn status(&self) -> watch::Receiver<Arc<EngineStatus>> {
+        self.shared.status.subscribe()
+    }
+}
+
+struct Actor {
+    engine: Engine,
+    clock: Clock,
+    inputs: mpsc::Receiver<Input>,
+    stopped: mpsc::Receiver<()>,
+    shared: Arc<Shared>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Actor {
+    fn run(mut self) {
+        self.publish();
+        while let Some(inputs) = self.gather() {
+            match self.engine.turn(self.clock.now(), inputs) {
+                Ok(effects) => {
+                    for effect in effects {
+                        self.carry_out(effect);
+                    }
+                    self.publish();
+                }
+                Err(error) => {
+                    error!(%error, "the store failed: this node stops, and opens it again when it is started");
+                    break;
+                }
+            }
+        }
+        // Whoever waits for an answer learns that none comes.
+        lock(&self.shared.waiting).clear();
+        lock(&self.shared.sessions).clear();
+    }
+
+    /// Waits for an input or the next deadline, and takes what else is there. `None` when nobody is left.
+    fn gather(&mut self) -> Option<Vec<Input>> {
+        let wait = self.engine.next_deadline().map_or(IDLE, |deadline| self.clock.until(deadline));
+        let (inputs, stopped) = (&mut self.inputs, &mut self.stopped);
+        let first = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                input = inputs.recv() => Some(Some(input?)),
+                _ = stopped.recv() => None,
+                () = tokio::time::sleep(wait) => Some(None),
+            }
+        })?;
+        let mut bytes = 0;
+        let mut gathered: Vec<Input> = first.into_iter().collect();
+        while gathered.len() < limits::TURN_INPUTS_MAX && bytes < limits::TURN_BYTES_MAX {
+            let Ok(next) = self.inputs.try_recv() else { break };
+            if let Input::Frame { bytes: frame, .. } = &next {
+                bytes += frame.len();
+            }
+            gathered.push(next);
+        }
+        Some(gathered)
+    }
+
+    fn publish(&self) {
+        let status = EngineStatus {
+            spaces: self.engine.status(),
+            admitted: self.engine.admitted(),
+            expects_joiners: self.engine.expects_joiners(self.clock.now().wall_ms),
+        };
+        let changed = {
+            let last = self.shared.status.borrow();
+            last.spaces != status.spaces
+                || last.admitted != status.admitted
+                || last.expects_joiners != status.expects_joiners
+        };
+        if changed {
+            self.shared.status.send_replace(Arc::new(status));
+            for mailbox in lock(&self.shared.mailboxes).values() {
+                mailbox.wake();
+            }
+        }
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Send { session, frame } => self.to_session(session, Outgoing::Frame(frame)),
+            Effect::Close { session, code } => self.to_session(session, Outgoing::Close(code)),
+            Effect::Announce { space, payload } => {
+                // Gossip is a hint: what it has no room for is found by comparing.
+                let _dropped = self.shared.announcements.try_send((space, payload));
+            }
+            Effect::Changed { space, docs, .. } => {
+                if let Some(mailbox) = lock(&self.shared.mailboxes).get(&space) {
+                    mailbox.changed(docs);
+                }
+            }
+            Effect::Done { ticket, outcome } => {
+                if let Some(waiting) = lock(&self.shared.waiting).remove(&ticket) {
+                    let _gave_up = waiting.send(outcome);
+                }
+            }
+            Effect::Event(event) => report(&event),
+        }
+    }
+
+    fn to_session(&self, session: SessionId, outgoing: Outgoing) {
+        let mut sessions = lock(&self.shared.sessions);
+        if let Some(sender) = sessions.get(&session)
+            && sender.try_send(outgoing).is_err()
+        {
+            // It takes nothing any more; dropping its sender ends it.
+            sessions.remove(&session);
+        }
+    }
+}
+
+fn report(event: &Event) {
+    match event {
+        Event::Members { space } => info!(space = space.short(), "the members of a space changed"),
+        Event::Fork { space, peer } => {
+            warn!(space = space.short(), peer = peer.short(), "two different logs of one replica: not synced");
+        }
+        Event::RootMismatch { space, peer } => {
+            warn!(space = space.short(), peer = peer.short(), "equal vectors and unequal roots: not synced");
+        }
+        Event::BadPeer { peer, reason } => warn!(peer = peer.short(), reason, "ended a session"),
+        _ => {}
+    }
+}

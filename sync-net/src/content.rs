@@ -1,0 +1,506 @@
+//! Contents of files between peers: serves chunks from the folder's own files, fetches what a folder lacks.
+//!
+//! A request is one bidirectional stream: a frame that asks, a frame that answers, then the bytes in frames. Every chunk
+//! is verified where it is read and again where it arrives, and the whole file before it counts as fetched. What is
+//! fetched lies in the folder's directory for temporary files under its hash, so a cut loses at most one chunk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use iroh::{
+    Endpoint, EndpointId,
+    endpoint::Connection,
+    protocol::{AcceptError, ProtocolHandler},
+};
+use serde::{Deserialize, Serialize};
+use sync_core::{
+    content::{ChunkEntry, decode_list, list_hash},
+    doc::entry::ContentRef,
+    folder::ingest::DOWNLOAD,
+    ids::{ChunkHash, ContentHash, DeviceId, SpaceId, SpaceTag},
+    limits,
+    wire::CONTENT_ALPN,
+};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::{
+    actor::{EngineHandle, StoreCell, lock},
+    folder::{FolderShared, Mailbox},
+    frames::{self, FrameReader, FrameWriter},
+    session::{Sessions, device_of},
+};
+
+/// Contents that are fetched at once.
+const FETCHES_MAX: usize = 4;
+/// Bytes of a list or chunk in one frame.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes asked for at once, so that a slow peer can be left for another.
+const REQUEST_BYTES: u64 = 16 << 20;
+/// How long a peer may be silent within an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause before all peers are asked again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Asks for the chunk list of a content, or for some of its chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ContentRequest {
+    /// The space, as the sender tags it.
+    space: SpaceTag,
+    content: ContentHash,
+    want: Want,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Want {
+    List,
+    Chunks { from: u32, count: u32 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum ContentResponse {
+    /// The encoded list follows, of this length.
+    List { len: u32 },
+    /// The chunks follow, one after the other.
+    Chunks,
+    /// The content is not here, or not any more.
+    NotHere,
+}
+
+/// Folders that contents are served from, by space.
+#[derive(Debug, Default)]
+pub(crate) struct Folders(Mutex<BTreeMap<SpaceId, Arc<FolderShared>>>);
+
+impl Folders {
+    pub(crate) fn add(&self, space: SpaceId, folder: Arc<FolderShared>) {
+        lock(&self.0).insert(space, folder);
+    }
+
+    pub(crate) fn remove(&self, space: &SpaceId) {
+        lock(&self.0).remove(space);
+    }
+
+    fn tagged(&self, peer: DeviceId, tag: SpaceTag) -> Option<(SpaceId, Arc<FolderShared>)> {
+        let folders = lock(&self.0);
+        folders
+            .iter()
+            .find(|(space, _)| space.tag(peer) == tag)
+            .map(|(space, folder)| (*space, Arc::clone(folder)))
+    }
+}
+
+/// Serves contents to members.
+#[derive(Debug, Clone)]
+pub(crate) struct ContentHandler {
+    pub(crate) engine: EngineHandle,
+    pub(crate) folders: Arc<Folders>,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl ProtocolHandler for ContentHandler {
+    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
+        let peer = device_of(&connection);
+        while let Ok((send, receive)) = connection.accept_bi().await {
+            let handler = self.clone();
+            self.tasks.spawn(async move {
+                let (mut reader, mut writer) = (frames::reader(receive), frames::writer(send));
+                if let Err(error) = handler.serve(peer, &mut reader, &mut writer).await {
+                    debug!(peer = peer.short(), %error, "a content was not served");
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+impl ContentHandler {
+    async fn serve(&self, peer: DeviceId, reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<()> {
+        let request: ContentRequest = frames::read(reader).await.ok_or(io::ErrorKind::InvalidData)?;
+        let found = self.folders.tagged(peer, request.space).filter(|(space, _)| self.is_member(space, &peer));
+        let list = match &found {
+            Some(_) => stored_list(&self.engine.store, &request.content)?,
+            None => None,
+        };
+        let (Some((_, folder)), Some(list)) = (found, list) else {
+            return frames::write(writer, &ContentResponse::NotHere).await;
+        };
+        match request.want {
+            Want::List => {
+                frames::write(writer, &ContentResponse::List { len: list.len() as u32 }).await?;
+                write_pieces(writer, list.into()).await?;
+            }
+            Want::Chunks { from, count } => {
+                self.serve_chunks(&folder, request.content, &list, from as usize, count as usize, writer).await?;
+            }
+        }
+        writer.get_mut().finish().map_err(io::Error::other)
+    }
+
+    fn is_member(&self, space: &SpaceId, peer: &DeviceId) -> bool {
+        let status = self.engine.status();
+        let status = status.borrow();
+        let found = status.spaces.iter().find(|held| held.space == *space);
+        found.is_some_and(|held| held.peers.iter().any(|member| member.device == *peer))
+    }
+
+    async fn serve_chunks(
+        &self,
+        folder: &Arc<FolderShared>,
+        content: ContentHash,
+        list: &[u8],
+        from: usize,
+        count: usize,
+        writer: &mut FrameWriter,
+    ) -> io::Result<()> {
+        let chunks: Vec<ChunkEntry> = postcard::from_bytes(list).map_err(io::Error::other)?;
+        let asked = chunks.get(from..from.saturating_add(count)).filter(|_| count <= limits::CHUNK_REQUEST_MAX);
+        let asked = asked.ok_or(io::ErrorKind::InvalidInput)?.to_vec();
+        let mut offset: u64 = chunks[..from].iter().map(|chunk| u64::from(chunk.len)).sum();
+        let folder_for_open = Arc::clone(folder);
+        let file = blocking(move || folder_for_open.open_content(&content)).await?;
+        let Some(file) = file.map(Arc::new) else {
+            return frames::write(writer, &ContentResponse::NotHere).await;
+        };
+        frames::write(writer, &ContentResponse::Chunks).await?;
+        for chunk in asked {
+            let file = Arc::clone(&file);
+            let bytes = blocking(move || read_chunk(&file, chunk, offset)).await?;
+            // The file changed under our hands: the stream ends short, and the peer asks somebody else.
+            let bytes = bytes.ok_or(io::ErrorKind::NotFound)?;
+            write_pieces(writer, bytes.into()).await?;
+            offset += u64::from(chunk.len);
+        }
+        Ok(())
+    }
+}
+
+fn stored_list(store: &StoreCell, content: &ContentHash) -> io::Result<Option<Vec<u8>>> {
+    store.read().and_then(|rows| rows.content(content)).map_err(io::Error::other)
+}
+
+/// Reads a chunk and checks that it is the one it should be.
+fn read_chunk(file: &File, chunk: ChunkEntry, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; chunk.len as usize];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok((ChunkHash::of(&bytes) == chunk.hash).then_some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+async fn write_pieces(writer: &mut FrameWriter, mut bytes: Bytes) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        writer.send(piece).await?;
+    }
+    Ok(())
+}
+
+/// Reads exactly `len` bytes of frames; more or fewer are the sender's fault.
+async fn read_pieces(reader: &mut FrameReader, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let frame = tokio::time::timeout(ANSWER_TIMEOUT, reader.next()).await?;
+        let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
+        if frame.is_empty() || bytes.len() + frame.len() > len {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        bytes.extend_from_slice(&frame);
+    }
+    Ok(bytes)
+}
+
+/// Fetches contents for all folders of a node.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) engine: EngineHandle,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) own: DeviceId,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: tokio::runtime::Handle,
+    under_way: Mutex<BTreeSet<(SpaceId, ContentHash)>>,
+    connections: Mutex<BTreeMap<DeviceId, Connection>>,
+    slots: Semaphore,
+}
+
+/// A content that a folder lacks, and who wants to know when it is here.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) space: SpaceId,
+    pub(crate) content: ContentRef,
+    pub(crate) folder: Arc<FolderShared>,
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        engine: EngineHandle,
+        sessions: Arc<Sessions>,
+        own: DeviceId,
+        tasks: TaskTracker,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self {
+            endpoint,
+            engine,
+            sessions,
+            own,
+            tasks,
+            runtime,
+            under_way: Mutex::default(),
+            connections: Mutex::default(),
+            slots: Semaphore::new(FETCHES_MAX),
+        }
+    }
+
+    /// Fetches a content in the background, unless that is under way.
+    pub(crate) fn fetch(self: &Arc<Self>, wanted: Wanted) {
+        let key = (wanted.space, wanted.content.hash);
+        if !lock(&self.under_way).insert(key) {
+            return;
+        }
+        let fetcher = Arc::clone(self);
+        let stopped = wanted.mailbox.stopped();
+        let work = async move {
+            tokio::select! {
+                () = fetcher.fetch_until_done(&wanted) => wanted.mailbox.fetched(wanted.content.hash),
+                () = stopped.cancelled() => {}
+            }
+            lock(&fetcher.under_way).remove(&key);
+        };
+        self.tasks.spawn_on(work, &self.runtime);
+    }
+
+    async fn fetch_until_done(&self, wanted: &Wanted) {
+        loop {
+            if !wanted.mailbox.wants(&wanted.content.hash) {
+                return;
+            }
+            {
+                let Ok(_slot) = self.slots.acquire().await else { return };
+                for peer in self.peers(&wanted.space) {
+                    match self.fetch_from(peer, wanted).await {
+                        Ok(true) => return,
+                        Ok(false) => {}
+                        Err(error) => {
+                            debug!(peer = peer.short(), %error, "a content did not come");
+                            lock(&self.connections).remove(&peer);
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Members of the space that are here, whoever is settled first: it surely has everything.
+    fn peers(&self, space: &SpaceId) -> Vec<DeviceId> {
+        let up = self.sessions.devices();
+        let status = self.engine.status();
+        let status = status.borrow();
+        let Some(held) = status.spaces.iter().find(|held| held.space == *space) else {
+            return Vec::new();
+        };
+        let mut peers: Vec<_> = held.peers.iter().filter(|peer| up.contains(&peer.device)).collect();
+        peers.sort_by_key(|peer| std::cmp::Reverse(peer.synced));
+        peers.into_iter().map(|peer| peer.device).collect()
+    }
+
+    async fn connection(&self, peer: DeviceId) -> io::Result<Connection> {
+        let held = lock(&self.connections).get(&peer).cloned();
+        if let Some(held) = held.filter(|held| held.close_reason().is_none()) {
+            return Ok(held);
+        }
+        let id = EndpointId::from_bytes(&peer.0).map_err(io::Error::other)?;
+        let dial = tokio::time::timeout(ANSWER_TIMEOUT, self.endpoint.connect(id, CONTENT_ALPN)).await?;
+        let connection = dial.map_err(io::Error::other)?;
+        lock(&self.connections).insert(peer, connection.clone());
+        Ok(connection)
+    }
+
+    async fn ask(&self, peer: DeviceId, wanted: &Wanted, want: Want) -> io::Result<(ContentResponse, FrameReader)> {
+        let connection = self.connection(peer).await?;
+        let (send, receive) = connection.open_bi().await?;
+        let mut writer = frames::writer(send);
+        let request = ContentRequest { space: wanted.space.tag(self.own), content: wanted.content.hash, want };
+        frames::write(&mut writer, &request).await?;
+        writer.get_mut().finish().map_err(io::Error::other)?;
+        let mut reader = frames::reader(receive);
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, frames::read(&mut reader)).await?;
+        Ok((response.ok_or(io::ErrorKind::InvalidData)?, reader))
+    }
+
+    async fn list(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<Option<Vec<ChunkEntry>>> {
+        let content = wanted.content;
+        let stored = stored_list(&self.engine.store, &content.hash)?;
+        if let Some(list) = stored.filter(|list| list_hash(list) == content.list) {
+            return Ok(decode_list(&list, content.len));
+        }
+        let (response, mut reader) = self.ask(peer, wanted, Want::List).await?;
+        let ContentResponse::List { len } = response else {
+            return Ok(None);
+        };
+        if len as usize > limits::CHUNK_LIST_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let list = read_pieces(&mut reader, len as usize).await?;
+        if list_hash(&list) != content.list {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the chunk list is not the one that was named"));
+        }
+        decode_list(&list, content.len)
+            .map(Some)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the chunk list does not add up"))
+    }
+
+    /// Fetches what is missing from one peer; false when the peer does not have it.
+    async fn fetch_from(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<bool> {
+        let Some(chunks) = self.list(peer, wanted).await? else {
+            return Ok(false);
+        };
+        let name = format!("{DOWNLOAD}{}", wanted.content.hash);
+        let folder = Arc::clone(&wanted.folder);
+        let file = Arc::new(blocking(move || folder.open_temp(&name)).await?);
+        let missing = {
+            let (file, folder) = (Arc::clone(&file), Arc::clone(&wanted.folder));
+            let (chunks, store) = (chunks.clone(), self.engine.store.clone());
+            blocking(move || missing_chunks(&file, &folder, &store, &chunks)).await?
+        };
+        let offsets = offsets(&chunks);
+        for (from, count) in requests(&chunks, &missing) {
+            let want = Want::Chunks { from: from as u32, count: count as u32 };
+            let (ContentResponse::Chunks, mut reader) = self.ask(peer, wanted, want).await? else {
+                return Ok(false);
+            };
+            for index in from..from + count {
+                let chunk = chunks[index];
+                let bytes = read_pieces(&mut reader, chunk.len as usize).await?;
+                if ChunkHash::of(&bytes) != chunk.hash {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is not the one that was named"));
+                }
+                let (file, offset) = (Arc::clone(&file), offsets[index]);
+                blocking(move || file.write_all_at(&bytes, offset)).await?;
+            }
+        }
+        let content = wanted.content;
+        blocking(move || seal(&file, &content)).await?;
+        Ok(true)
+    }
+}
+
+fn offsets(chunks: &[ChunkEntry]) -> Vec<u64> {
+    let starts = chunks.iter().scan(0, |next, chunk| {
+        let start = *next;
+        *next += u64::from(chunk.len);
+        Some(start)
+    });
+    starts.collect()
+}
+
+/// Which chunks are neither in the unfinished file nor in any file of the folder; the latter are copied over.
+fn missing_chunks(
+    part: &File,
+    folder: &FolderShared,
+    store: &StoreCell,
+    chunks: &[ChunkEntry],
+) -> io::Result<Vec<usize>> {
+    let resumed = part.metadata()?.len() > 0;
+    let rows = store.read().map_err(io::Error::other)?;
+    let mut sources: BTreeMap<ContentHash, Option<File>> = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (index, (chunk, offset)) in chunks.iter().zip(offsets(chunks)).enumerate() {
+        if resumed && read_chunk(part, *chunk, offset)?.is_some() {
+            continue;
+        }
+        let held = rows.chunk(&chunk.hash).map_err(io::Error::other)?;
+        let copied = match held {
+            Some((content, at)) => {
+                if let std::collections::btree_map::Entry::Vacant(vacant) = sources.entry(content) {
+                    vacant.insert(folder.open_content(&content)?);
+                }
+                match &sources[&content] {
+                    Some(file) => read_chunk(file, *chunk, at)?,
+                    None => None,
+                }
+            }
+            None => None,
+        };
+        match copied {
+            Some(bytes) => part.write_all_at(&bytes, offset)?,
+            None => missing.push(index),
+        }
+    }
+    Ok(missing)
+}
+
+/// Runs of missing chunks, each small enough to ask for at once.
+fn requests(chunks: &[ChunkEntry], missing: &[usize]) -> Vec<(usize, usize)> {
+    let mut requests: Vec<(usize, usize)> = Vec::new();
+    let mut bytes = 0;
+    for index in missing {
+        let len = u64::from(chunks[*index].len);
+        match requests.last_mut() {
+            Some((from, count))
+                if *from + *count == *index && *count < limits::CHUNK_REQUEST_MAX && bytes + len <= REQUEST_BYTES =>
+            {
+                *count += 1;
+                bytes += len;
+            }
+            _ => {
+                requests.push((*index, 1));
+                bytes = len;
+            }
+        }
+    }
+    requests
+}
+
+/// Cuts the file to its length, checks the hash of the whole, and makes it last.
+fn seal(file: &File, content: &ContentRef) -> io::Result<()> {
+    file.set_len(content.len)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut offset = 0;
+    while offset < content.len {
+        let read = file.read_at(&mut buffer, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(&buffer[..read]);
+        offset += read as u64;
+    }
+    if hasher.finalize().as_bytes() != &content.hash.0 {
+        // The author's reference lies; what was fetched is of no use to anybody.
+        file.set_len(0)?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the content is not the one that was named"));
+    }
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_runs_within_their_bounds() {
+        let chunk = ChunkEntry { hash: ChunkHash([0; 32]), len: 4 << 20 };
+        let chunks = vec![chunk; 10];
+        assert_eq!(requests(&chunks, &[0, 1, 2, 5, 6]), [(0, 3), (5, 2)]);
+        assert_eq!(requests(&chunks, &(0..10).collect::<Vec<_>>()), [(0, 4), (4, 4), (8, 2)]);
+        assert_eq!(requests(&chunks, &[]), []);
+    }
+}

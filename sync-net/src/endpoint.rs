@@ -1,0 +1,125 @@
+//! The iroh endpoint and its one allow-list.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
+    sync::Arc,
+};
+
+use iroh::{
+    Endpoint, SecretKey,
+    address_lookup::memory::MemoryLookup,
+    endpoint::{
+        AfterHandshakeOutcome, Builder, Connection, EndpointHooks, PortmapperConfig, QuicTransportConfig, RelayMode,
+        Side, VarInt, presets,
+    },
+};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
+use sync_core::wire::{CONTENT_ALPN, CloseCode, JOIN_ALPN, SYNC_ALPN};
+use tokio::sync::watch;
+
+use crate::{
+    actor::EngineStatus,
+    config::Network,
+    error::NodeError,
+    identity,
+    session::device_of,
+};
+
+/// Streams that a peer may have open at once: one for the session, the rest for contents.
+const STREAMS_MAX: u32 = 64;
+/// Bytes in flight on one stream: enough for 100 MB/s at 80 ms, and a bound on what a peer makes us hold.
+const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// The same for a whole connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Lets in members of a common space, and on the join ALPN anybody while an invite is open.
+#[derive(Debug)]
+struct AllowList {
+    status: watch::Receiver<Arc<EngineStatus>>,
+}
+
+impl EndpointHooks for AllowList {
+    async fn after_handshake<'a>(&'a self, connection: &'a Connection) -> AfterHandshakeOutcome {
+        // Whom we dialled we chose ourselves, and QUIC has checked that it is the one.
+        if connection.side() == Side::Client {
+            return AfterHandshakeOutcome::Accept;
+        }
+        let status = self.status.borrow();
+        let allowed = if connection.alpn() == JOIN_ALPN {
+            status.expects_joiners
+        } else {
+            status.admitted.binary_search(&device_of(connection)).is_ok()
+        };
+        if allowed {
+            return AfterHandshakeOutcome::Accept;
+        }
+        let code = CloseCode::NotAllowed;
+        AfterHandshakeOutcome::Reject {
+            error_code: VarInt::from_u32(code.to_u32()),
+            reason: code.to_string().into_bytes(),
+        }
+    }
+}
+
+fn transport() -> QuicTransportConfig {
+    QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .build()
+}
+
+fn builder(network: Network, key: SecretKey, lookup: MemoryLookup) -> Builder {
+    let builder = match network {
+        Network::Public => Endpoint::builder(presets::N0).address_lookup(MdnsAddressLookup::builder().service_name("kith")),
+        Network::Lan => Endpoint::builder(presets::Minimal)
+            .relay_mode(RelayMode::Disabled)
+            .address_lookup(MdnsAddressLookup::builder().service_name("kith")),
+        Network::Loopback => Endpoint::builder(presets::Minimal)
+            .relay_mode(RelayMode::Disabled)
+            .portmapper_config(PortmapperConfig::Disabled)
+            .net_report_config(iroh::NetReportConfig::minimal()),
+    };
+    builder
+        .secret_key(key)
+        .address_lookup(lookup)
+        .transport_config(transport())
+        .alpns(vec![SYNC_ALPN.to_vec(), CONTENT_ALPN.to_vec(), JOIN_ALPN.to_vec(), iroh_gossip::ALPN.to_vec()])
+}
+
+/// Binds the endpoint, at the port that it had last where that is free.
+pub(crate) async fn bind(
+    home: &Path,
+    network: Network,
+    key: SecretKey,
+    lookup: MemoryLookup,
+    status: watch::Receiver<Arc<EngineStatus>>,
+) -> Result<Endpoint, NodeError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| NodeError::Network(error);
+    let ports = identity::last_port(home).into_iter().chain([0]);
+    let mut last_error = None;
+    for port in ports {
+        let hooks = AllowList { status: status.clone() };
+        let mut builder = builder(network, key.clone(), lookup.clone()).hooks(hooks).clear_ip_transports();
+        let address = match network {
+            Network::Loopback => Ipv4Addr::LOCALHOST,
+            Network::Lan | Network::Public => Ipv4Addr::UNSPECIFIED,
+        };
+        builder = builder.bind_addr(SocketAddrV4::new(address, port)).map_err(|error| failed(error.into()))?;
+        match builder.bind().await {
+            Ok(endpoint) => {
+                if let Some(bound) = endpoint.bound_sockets().first() {
+                    identity::remember_port(home, bound.port());
+                }
+                return Ok(endpoint);
+            }
+            Err(error) => last_error = Some(error),
+        }
+    }
+    match last_error {
+        Some(error) => Err(failed(error.into())),
+        None => Err(NodeError::Stopped),
+    }
+}

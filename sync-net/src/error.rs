@@ -1,0 +1,147 @@
+//! Why a node could not do what it was asked.
+
+use std::path::PathBuf;
+
+use sync_core::{
+    engine::{EngineError, Refused},
+    history::HistoryError,
+    member::InviteRefusal,
+    store::StoreError,
+};
+
+/// What kind of failure it was; decides exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeErrorKind {
+    /// The request makes no sense.
+    Invalid,
+    /// What it names is not there.
+    NotFound,
+    /// It names several things.
+    Ambiguous,
+    /// Somebody said no.
+    Refused,
+    /// Nobody answered.
+    Unreachable,
+    /// Somebody else has it.
+    Locked,
+    /// Of another version.
+    Incompatible,
+    /// It failed.
+    Failed,
+    /// A fault of this program.
+    Internal,
+}
+
+/// A node could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// A directory cannot be used.
+    #[error("cannot use {path}: {reason}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of the node's home cannot be used.
+    #[error("cannot use {path}")]
+    Home {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The directory is a folder already, or within one.
+    #[error("{path} overlaps with the folder {folder}")]
+    Overlap {
+        /// The directory.
+        path: PathBuf,
+        /// The folder.
+        folder: String,
+    },
+    /// No such folder.
+    #[error("there is no folder {0}")]
+    NoFolder(String),
+    /// Several folders go by that name.
+    #[error("several folders are called {0}")]
+    AmbiguousFolder(String),
+    /// This device made the invite.
+    #[error("this invite was made by this device: use it on another one")]
+    OwnInvite,
+    /// The other side turned us away.
+    #[error("the invite was refused: {0}")]
+    Invite(InviteRefusal),
+    /// The other side hung up on us.
+    #[error("{0} refused the connection: the invite has been used, has expired, or is not known there")]
+    Rejected(String),
+    /// The engine refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// No answer.
+    #[error("cannot reach {peer}")]
+    Unreachable {
+        /// Who.
+        peer: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The network could not be set up.
+    #[error("cannot set up the network")]
+    Network(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    /// The engine stopped, or the node is shutting down.
+    #[error("the node has stopped")]
+    Stopped,
+    /// Sent what this program does not understand.
+    #[error("{peer} sent something that is not of this protocol")]
+    Protocol {
+        /// Who.
+        peer: String,
+    },
+}
+
+impl NodeError {
+    /// What kind of failure it was.
+    #[must_use]
+    pub const fn kind(&self) -> NodeErrorKind {
+        match self {
+            Self::Directory { .. } | Self::Overlap { .. } | Self::OwnInvite | Self::Refused(Refused::Name) => {
+                NodeErrorKind::Invalid
+            }
+            Self::NoFolder(_) | Self::Refused(Refused::NoSpace) => NodeErrorKind::NotFound,
+            Self::AmbiguousFolder(_) => NodeErrorKind::Ambiguous,
+            Self::Invite(_)
+            | Self::Rejected(_)
+            | Self::Refused(Refused::NotAllowed(_) | Refused::Invite(_)) => NodeErrorKind::Refused,
+            Self::Unreachable { .. } => NodeErrorKind::Unreachable,
+            Self::Store(StoreError::Locked) => NodeErrorKind::Locked,
+            Self::Store(StoreError::Schema { .. }) | Self::Protocol { .. } => NodeErrorKind::Incompatible,
+            Self::Home { .. } | Self::Network(_) | Self::Store(_) | Self::Stopped => NodeErrorKind::Failed,
+            Self::Refused(_) => NodeErrorKind::Internal,
+        }
+    }
+}
+
+impl From<EngineError> for NodeError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => Self::Store(error),
+            _ => Self::Stopped,
+        }
+    }
+}
+
+impl From<HistoryError> for NodeError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Store(error) => Self::Store(error),
+            other => Self::Refused(Refused::Fault(other.to_string())),
+        }
+    }
+}

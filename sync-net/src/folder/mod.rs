@@ -1,0 +1,221 @@
+//! A folder of a node: the thread that follows a disk and a space, and what others share with it.
+
+mod trash;
+mod watcher;
+mod worker;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sync_core::{
+    folder::{Base, disk::{Disk, temp_dir}},
+    ids::{ContentHash, DocId, SpaceId},
+    store::row::FolderRow,
+    tree::RelPath,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actor::lock,
+    status::{ConflictStatus, ProblemStatus},
+};
+
+pub(crate) use worker::{Worker, WorkerParts};
+
+/// Hints that wait; with more of them the whole folder is looked at.
+const HINTS_WAITING_MAX: usize = 4096;
+
+/// Something that may have changed on disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hint {
+    pub(crate) path: RelPath,
+    /// Whether its writer has closed it, so that nothing more is to be awaited.
+    pub(crate) closed: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    pub(crate) docs: Vec<DocId>,
+    pub(crate) hints: BTreeSet<Hint>,
+    pub(crate) fetched: Vec<ContentHash>,
+    /// Look at everything: hints were lost.
+    pub(crate) rescan: bool,
+    pub(crate) stop: bool,
+    woken: bool,
+}
+
+/// Where others leave word for a folder's thread.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Mail>,
+    wake: Condvar,
+    wanted: Mutex<BTreeSet<ContentHash>>,
+    stopped: CancellationToken,
+}
+
+impl Mailbox {
+    fn post(&self, write: impl FnOnce(&mut Mail)) {
+        let mut mail = lock(&self.mail);
+        write(&mut mail);
+        mail.woken = true;
+        self.wake.notify_one();
+    }
+
+    /// Documents changed by commits of others.
+    pub(crate) fn changed(&self, docs: Vec<DocId>) {
+        self.post(|mail| mail.docs.extend(docs));
+    }
+
+    /// Something may have changed on disk.
+    pub(crate) fn hint(&self, hint: Hint) {
+        self.post(|mail| {
+            if mail.hints.len() >= HINTS_WAITING_MAX {
+                mail.hints.clear();
+                mail.rescan = true;
+            } else if !mail.rescan {
+                mail.hints.insert(hint);
+            }
+        });
+    }
+
+    /// Hints were lost.
+    pub(crate) fn rescan(&self) {
+        self.post(|mail| mail.rescan = true);
+    }
+
+    /// A content is here now.
+    pub(crate) fn fetched(&self, content: ContentHash) {
+        self.post(|mail| mail.fetched.push(content));
+    }
+
+    /// Something that the folder depends on may be otherwise now.
+    pub(crate) fn wake(&self) {
+        self.post(|_| {});
+    }
+
+    /// Ends the folder's thread.
+    pub(crate) fn stop(&self) {
+        self.stopped.cancel();
+        self.post(|mail| mail.stop = true);
+    }
+
+    /// Rings when the folder ends.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stopped.clone()
+    }
+
+    /// Whether nothing is waiting.
+    pub(crate) fn is_empty(&self) -> bool {
+        let mail = lock(&self.mail);
+        mail.docs.is_empty() && mail.hints.is_empty() && mail.fetched.is_empty() && !mail.rescan
+    }
+
+    /// Takes what is there, after waiting for it at most so long.
+    pub(crate) fn take(&self, wait: Duration) -> Mail {
+        let mail = lock(&self.mail);
+        let (mut mail, _) = self
+            .wake
+            .wait_timeout_while(mail, wait, |mail| !mail.woken)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *mail)
+    }
+
+    pub(crate) fn want(&self, contents: BTreeSet<ContentHash>) {
+        *lock(&self.wanted) = contents;
+    }
+
+    /// Whether the folder still lacks a content.
+    pub(crate) fn wants(&self, content: &ContentHash) -> bool {
+        lock(&self.wanted).contains(content)
+    }
+}
+
+/// What the folder's thread tells others about itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FolderReport {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Files that the tree shows, on disk or not yet.
+    pub(crate) files_wanted: u64,
+    pub(crate) conflicts: Vec<ConflictStatus>,
+    pub(crate) problems: Vec<ProblemStatus>,
+    /// Something waits to be read or written.
+    pub(crate) busy: bool,
+    /// Contents that nobody here has given us yet.
+    pub(crate) lacking: usize,
+    /// Why the folder stands still, if it does.
+    pub(crate) halted: Option<String>,
+    /// Whether the first catch-up is over.
+    pub(crate) caught_up: bool,
+}
+
+/// What the folder's thread shares with those who serve and fetch contents.
+#[derive(Debug)]
+pub(crate) struct FolderShared {
+    pub(crate) disk: Disk,
+    pub(crate) base: Mutex<Base>,
+    pub(crate) report: Mutex<FolderReport>,
+}
+
+impl FolderShared {
+    /// Opens some file that held a content when it was last seen. Whoever reads it checks each chunk.
+    pub(crate) fn open_content(&self, content: &ContentHash) -> io::Result<Option<File>> {
+        let paths: Vec<RelPath> = {
+            let base = lock(&self.base);
+            base.with_hash(content).iter().filter_map(|doc| base.path_of(doc)).collect()
+        };
+        for path in paths {
+            match self.disk.open_file(&path) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens a temporary file to read and write, and makes it where it is not there.
+    pub(crate) fn open_temp(&self, name: &str) -> io::Result<File> {
+        self.disk.open_or_create(&temp_dir().join(name))
+    }
+}
+
+/// A folder that runs.
+#[derive(Debug)]
+pub(crate) struct FolderHandle {
+    pub(crate) row: FolderRow,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) shared: Arc<FolderShared>,
+    pub(crate) thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl FolderHandle {
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&self.row.path)
+    }
+
+    pub(crate) const fn space(&self) -> SpaceId {
+        self.row.space
+    }
+
+    /// Ends the thread after what it is in the middle of.
+    pub(crate) fn stop(&mut self) {
+        self.mailbox.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a folder's thread had panicked");
+        }
+    }
+}
+
+/// Where a folder's displaced files are kept.
+pub(crate) fn trash_dir(home: &Path, folder: u32) -> PathBuf {
+    home.join("trash").join(folder.to_string())
+}

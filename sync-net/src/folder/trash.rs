@@ -1,0 +1,74 @@
+//! Files that left a folder by somebody else's doing and rest in no history: kept for a while in the home directory.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sync_core::{folder::apply::Keeper, limits, tree::RelPath};
+use tracing::{debug, warn};
+
+/// The trash of one folder.
+#[derive(Debug)]
+pub(crate) struct Trash {
+    dir: PathBuf,
+    root: PathBuf,
+    kept: u64,
+}
+
+impl Trash {
+    /// Opens the trash, and lets go of what is old.
+    pub(crate) fn open(dir: PathBuf, root: PathBuf) -> Self {
+        if let Err(error) = sweep(&dir) {
+            debug!(%error, "the trash was not swept");
+        }
+        Self { dir, root, kept: 0 }
+    }
+
+    fn on_disk(&self, path: &RelPath) -> PathBuf {
+        path.components().iter().fold(self.root.clone(), |path, component| path.join(component))
+    }
+}
+
+impl Keeper for Trash {
+    fn keep(&mut self, file: &RelPath, was: &RelPath) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let name = was.components().last().map_or("file", String::as_str);
+        let from = self.on_disk(file);
+        let target = loop {
+            self.kept += 1;
+            let target = self.dir.join(format!("{}-{}-{name}", std::process::id(), self.kept));
+            if !target.exists() {
+                break target;
+            }
+        };
+        match fs::rename(&from, &target) {
+            // The home directory is on another file system.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(&from, &target)?;
+                fs::remove_file(&from)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Removes what has been kept for long enough.
+fn sweep(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // The change time says when it came here; a rename sets it.
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > Duration::from_millis(limits::KEEP_MS)
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            warn!(%error, "an old file in the trash was not removed");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! One connection on the sync ALPN: frames in, frames out, and who keeps which of two connections.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use iroh::endpoint::{Connection, Side, VarInt};
+use sync_core::{
+    engine::{Command, Input, SessionId},
+    ids::DeviceId,
+    wire::{CloseCode, FRAME_LENGTH_BYTES},
+};
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use crate::{
+    actor::{EngineHandle, lock},
+    frames,
+};
+
+/// Frames that wait for the stream: commits are bounded by bytes before, the rest are small and few.
+pub(crate) const FRAMES_WAITING_MAX: usize = 256;
+
+/// What a session is to do next.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// Send a frame.
+    Frame(Vec<u8>),
+    /// End for a reason.
+    Close(CloseCode),
+}
+
+/// The sessions that are up, and what they have moved.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    up: Mutex<BTreeMap<DeviceId, Up>>,
+    pub(crate) bytes_sent: AtomicU64,
+    pub(crate) bytes_received: AtomicU64,
+    pub(crate) frames_sent: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Up {
+    session: SessionId,
+    connection: Connection,
+}
+
+pub(crate) fn device_of(connection: &Connection) -> DeviceId {
+    DeviceId(*connection.remote_id().as_bytes())
+}
+
+fn close(connection: &Connection, code: CloseCode) {
+    connection.close(VarInt::from_u32(code.to_u32()), code.to_string().as_bytes());
+}
+
+impl Sessions {
+    /// Whether a peer is here.
+    pub(crate) fn is_up(&self, device: &DeviceId) -> bool {
+        lock(&self.up).contains_key(device)
+    }
+
+    /// The devices that are here.
+    pub(crate) fn devices(&self) -> Vec<DeviceId> {
+        lock(&self.up).keys().copied().collect()
+    }
+
+    /// Keeps one of two connections to a peer, the same on both sides: the one that the smaller id dialled; of two
+    /// that one side dialled, the newer.
+    fn keep(&self, own: DeviceId, session: SessionId, connection: &Connection) -> bool {
+        let peer = device_of(connection);
+        let dialled_by_smaller =
+            |connection: &Connection| (connection.side() == Side::Client) == (own < peer);
+        let mut up = lock(&self.up);
+        if let Some(held) = up.get(&peer) {
+            let alive = held.connection.close_reason().is_none();
+            if alive && dialled_by_smaller(&held.connection) && !dialled_by_smaller(connection) {
+                return false;
+            }
+            close(&held.connection, CloseCode::Duplicate);
+        }
+        up.insert(peer, Up { session, connection: connection.clone() });
+        true
+    }
+
+    fn forget(&self, peer: &DeviceId, session: SessionId) {
+        let mut up = lock(&self.up);
+        if up.get(peer).is_some_and(|held| held.session == session) {
+            up.remove(peer);
+        }
+    }
+
+    /// Ends all sessions.
+    pub(crate) fn close_all(&self) {
+        for up in lock(&self.up).values() {
+            close(&up.connection, CloseCode::Shutdown);
+        }
+    }
+}
+
+/// Runs a connection until it ends.
+pub(crate) async fn run(engine: EngineHandle, sessions: Arc<Sessions>, own: DeviceId, connection: Connection) {
+    let peer = device_of(&connection);
+    let (session, outgoing) = engine.open_session();
+    if !sessions.keep(own, session, &connection) {
+        close(&connection, CloseCode::Duplicate);
+        engine.close_session(session).await;
+        return;
+    }
+    remember(&engine, &connection, peer).await;
+    info!(peer = peer.short(), "session is up");
+    let streams = match connection.side() {
+        Side::Client => connection.open_bi().await,
+        Side::Server => {
+            // The stream shows with the peer's first frame, and ours need not wait for it.
+            connection.accept_bi().await
+        }
+    };
+    if let Ok((send, receive)) = streams {
+        engine.send(Input::SessionUp { session, peer }).await;
+        let write = write(&engine, &sessions, session, outgoing, frames::writer(send), &connection);
+        let read = read(&engine, &sessions, session, frames::reader(receive));
+        tokio::select! {
+            () = write => {}
+            reason = read => {
+                if let Some(code) = reason {
+                    close(&connection, code);
+                }
+            }
+        }
+    }
+    sessions.forget(&peer, session);
+    engine.close_session(session).await;
+    close(&connection, CloseCode::Shutdown);
+    info!(peer = peer.short(), "session is down");
+}
+
+/// Remembers where a peer was met, for the next time.
+async fn remember(engine: &EngineHandle, connection: &Connection, peer: DeviceId) {
+    let addresses: Vec<_> = connection.paths().iter().map(|path| path.remote_addr().clone()).collect();
+    if let Ok(addresses) = postcard::to_stdvec(&addresses) {
+        let command = Command::MetPeer { device: peer, addresses };
+        if let Err(error) = engine.command(command).await {
+            debug!(%error, "an address was not remembered");
+        }
+    }
+}
+
+async fn write(
+    engine: &EngineHandle,
+    sessions: &Sessions,
+    session: SessionId,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    mut frames: frames::FrameWriter,
+    connection: &Connection,
+) {
+    while let Some(next) = outgoing.recv().await {
+        match next {
+            Outgoing::Frame(frame) => {
+                let bytes = frame.len();
+                if frames.send(Bytes::from(frame)).await.is_err() {
+                    return;
+                }
+                sessions.bytes_sent.fetch_add((bytes + FRAME_LENGTH_BYTES) as u64, Ordering::Relaxed);
+                sessions.frames_sent.fetch_add(1, Ordering::Relaxed);
+                engine.send(Input::Written { session, bytes }).await;
+            }
+            Outgoing::Close(code) => {
+                close(connection, code);
+                return;
+            }
+        }
+    }
+}
+
+/// Reads until the stream ends; says with which code to close, where the fault is the peer's.
+async fn read(
+    engine: &EngineHandle,
+    sessions: &Sessions,
+    session: SessionId,
+    mut frames: frames::FrameReader,
+) -> Option<CloseCode> {
+    while let Some(frame) = frames.next().await {
+        match frame {
+            Ok(frame) => {
+                let bytes = (frame.len() + FRAME_LENGTH_BYTES) as u64;
+                sessions.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+                engine.send(Input::Frame { session, bytes: frame.into() }).await;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Some(CloseCode::FrameTooBig),
+            Err(_) => return None,
+        }
+    }
+    None
+}

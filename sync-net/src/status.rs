@@ -1,0 +1,117 @@
+//! What a node says of itself.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use sync_core::ids::DeviceId;
+
+/// A node and its folders.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeStatus {
+    /// This device.
+    #[serde(serialize_with = "as_text")]
+    pub device: DeviceId,
+    /// What people call it.
+    pub name: String,
+    /// Its folders by name.
+    pub folders: Vec<FolderStatus>,
+}
+
+fn as_text<S: serde::Serializer>(id: &DeviceId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+/// One folder.
+#[derive(Debug, Clone, Serialize)]
+pub struct FolderStatus {
+    /// What people call it here.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The space that it shows, in hex.
+    pub space: String,
+    /// How it is.
+    pub state: FolderState,
+    /// Files on disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What both sides changed.
+    pub conflicts: Vec<ConflictStatus>,
+    /// What cannot be synced.
+    pub problems: Vec<ProblemStatus>,
+    /// The other members.
+    pub peers: Vec<PeerStatus>,
+    /// How far a first sync is, while there is one.
+    pub progress: Option<Progress>,
+}
+
+/// How a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderState {
+    /// Disk and documents agree, and so does every peer that is here.
+    UpToDate,
+    /// Something is under way.
+    Syncing,
+    /// Nobody is here whom it waits for.
+    Waiting,
+    /// It needs somebody to look.
+    Attention,
+    /// Told to stop for now.
+    Paused,
+}
+
+impl FolderState {
+    /// The word of scripts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UpToDate => "up_to_date",
+            Self::Syncing => "syncing",
+            Self::Waiting => "waiting",
+            Self::Attention => "attention",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// Something that both sides changed.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConflictStatus {
+    /// Where.
+    pub path: String,
+    /// What happened.
+    pub kind: String,
+}
+
+/// Something that cannot be synced.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProblemStatus {
+    /// Where.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Another member.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerStatus {
+    /// Its id in hex.
+    pub device: String,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is here.
+    pub connected: bool,
+    /// Whether both disks hold the same.
+    pub synced: bool,
+}
+
+/// How far a first sync is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Progress {
+    /// Files on disk.
+    pub files_done: u64,
+    /// Files of the folder as far as they are known.
+    pub files_total: u64,
+}
