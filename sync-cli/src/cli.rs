@@ -167,6 +167,14 @@ pub struct Offer {
     pub expires: Option<Duration>,
 }
 
+impl Offer {
+    /// How long the invite lives, if somebody said.
+    #[must_use]
+    pub fn life_ms(&self) -> Option<u64> {
+        self.expires.map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What to do with folders.
 #[derive(Debug, Subcommand)]
 pub enum FolderCommand {

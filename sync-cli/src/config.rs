@@ -94,8 +94,11 @@ impl Config {
         }
         let empty = fs::read_dir(&self.home).map_err(failed)?.next().is_none();
         if !empty && !self.lock().exists() {
-            return Err(Error::new(Kind::Invalid, format!("{}: others may look into it, and it holds other things", what()))
-                .hint("choose an empty directory with --home, or close this one with chmod 700"));
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{}: others may look into it, and it holds other things", what()),
+            )
+            .hint("choose an empty directory with --home, or close this one with chmod 700"));
         }
         fs::set_permissions(&self.home, fs::Permissions::from_mode(0o700)).map_err(failed)
     }

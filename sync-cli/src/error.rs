@@ -168,13 +168,17 @@ impl From<sync_net::NodeError> for Error {
             Node::Invalid => (Kind::Invalid, None),
             Node::NotFound => (Kind::NotFound, Some("see which folders there are: kith folder list")),
             Node::Ambiguous => (Kind::Ambiguous, Some("name the folder by its path: kith folder list")),
-            Node::Refused => (Kind::Refused, Some("ask for a new invite; the other machine makes one with: kith invite FOLDER")),
+            Node::Refused => {
+                (Kind::Refused, Some("ask for a new invite; the other machine makes one with: kith invite FOLDER"))
+            }
             Node::Unreachable => {
                 (Kind::Unreachable, Some("see that the other machine is on and its daemon runs: kith daemon status"))
             }
             Node::Locked => (Kind::Busy, Some("see whether another kith uses the same home: kith daemon status")),
             Node::Incompatible => (Kind::Incompatible, Some("compare the versions on both machines: kith version")),
-            Node::Internal => (Kind::Internal, Some("this is a fault of kith; please report it with: kith daemon logs")),
+            Node::Internal => {
+                (Kind::Internal, Some("this is a fault of kith; please report it with: kith daemon logs"))
+            }
             _ => (Kind::Failed, Some("see what the daemon says: kith daemon logs")),
         };
         let error = Self::new(kind, message);

@@ -81,11 +81,12 @@ fn execute(cli: Cli) -> error::Result<Outcome> {
     let config = Config::resolve(&cli.global)?;
     let context = Context::new(config, &cli.global);
     let is_daemon = matches!(cli.command, Command::Daemon(DaemonCommand::Run { .. }));
-    if is_daemon || context.verbose > 0 || std::env::var_os("KITH_LOG").is_some() {
-        output::start_logs(context.verbose);
-    }
     // These two hold a node, and handle Ctrl-C themselves to close it in order.
     let holds_node = is_daemon || matches!(cli.command, Command::Demo { .. });
+    // Other commands have stderr for their own words, which scripts read as JSON.
+    if is_daemon || context.verbose > 0 || (holds_node && std::env::var_os("KITH_LOG").is_some()) {
+        output::start_logs(context.verbose);
+    }
     let mut builder = if holds_node {
         tokio::runtime::Builder::new_multi_thread()
     } else {

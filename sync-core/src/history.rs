@@ -31,7 +31,7 @@ pub enum HistoryError {
 }
 
 /// The items of a commit's body.
-fn unpack_items(rows: &impl Rows, (space, replica, n): (u32, u32, u64)) -> Result<Vec<Item>, StoreError> {
+fn unpack_items(rows: &impl Rows, (space, replica, n): BodyKey) -> Result<Vec<Item>, StoreError> {
     let damaged = |_| StoreError::Row { table: "body" };
     let packed = rows.packed_body(space, replica, n)?;
     let body = packed.unpack().map_err(damaged)?;
@@ -41,17 +41,20 @@ fn unpack_items(rows: &impl Rows, (space, replica, n): (u32, u32, u64)) -> Resul
     }
 }
 
+/// Space, replica and number of a commit.
+type BodyKey = (u32, u32, u64);
+
 /// The bodies that were unpacked last.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    recent: Vec<((u32, u32, u64), Rc<Vec<Item>>)>,
+    recent: Vec<(BodyKey, Rc<Vec<Item>>)>,
 }
 
 impl Bodies {
     /// How many are kept: an import is read in the order of its commits, an edit from a handful.
     const KEPT: usize = 4;
 
-    fn items(&mut self, rows: &impl Rows, key: (u32, u32, u64)) -> Result<Rc<Vec<Item>>, StoreError> {
+    fn items(&mut self, rows: &impl Rows, key: BodyKey) -> Result<Rc<Vec<Item>>, StoreError> {
         if let Some((_, items)) = self.recent.iter().find(|(held, _)| *held == key) {
             return Ok(Rc::clone(items));
         }

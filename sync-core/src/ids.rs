@@ -34,6 +34,8 @@ pub mod context {
     pub const COMMIT_SIGNATURE: &str = "kith commit signature 1";
     /// Hash of a chunk list.
     pub const CHUNK_LIST: &str = "kith chunk list 1";
+    /// Check value of an invite string.
+    pub const INVITE_CHECK: &str = "kith invite check 1";
     /// Jitter of the engine's timers.
     pub const JITTER: &str = "kith jitter 1";
 }

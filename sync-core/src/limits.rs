@@ -44,8 +44,8 @@ pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Deepest nesting of directories that is materialised; far above any real tree, far below the stack.
 pub const TREE_DEPTH_MAX: usize = 128;
 
-/// Most bytes of a file that rest inside its root change. Two independent projects put the cut between
-/// inline and external here (notes on performance, section 0).
+/// Most bytes of a file that rest inside its root change. Above it a
+/// file is worth its own chunks; below it the list would weigh as much.
 pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 
 /// Most bytes of a file that is merged as text; above it the file is replaced whole.

@@ -30,6 +30,9 @@ const ANNOUNCEMENTS_WAITING_MAX: usize = 256;
 /// How long an engine without deadlines sleeps.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// Announcements on their way to gossip.
+pub(crate) type Announced = mpsc::Receiver<(SpaceId, Vec<u8>)>;
+
 /// What tasks of the node share with the engine's thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -92,8 +95,7 @@ impl EngineHandle {
     pub(crate) fn start(
         engine: Engine,
         clock: Clock,
-        runtime: tokio::runtime::Handle,
-    ) -> std::io::Result<(Self, mpsc::Receiver<(SpaceId, Vec<u8>)>, std::thread::JoinHandle<()>)> {
+    ) -> std::io::Result<(Self, Announced, std::thread::JoinHandle<()>)> {
         let (inputs, receiver) = mpsc::channel(INPUTS_WAITING_MAX);
         let (stop, stopped) = mpsc::channel(1);
         let (announcements, announced) = mpsc::channel(ANNOUNCEMENTS_WAITING_MAX);
@@ -106,6 +108,8 @@ impl EngineHandle {
             status: watch::Sender::new(Arc::new(EngineStatus::default())),
             announcements,
         });
+        // Only to wait on: the thread must outlive the node's own runtime by the turn that it is in.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let handle = Self { inputs, stop, shared: Arc::clone(&shared), store: StoreCell::new(engine.store().clone()) };
         let actor = Actor { engine, clock, inputs: receiver, stopped, shared, runtime };
         let thread = std::thread::Builder::new().name("kith-engine".into()).spawn(move || actor.run())?;
@@ -199,7 +203,7 @@ struct Actor {
     inputs: mpsc::Receiver<Input>,
     stopped: mpsc::Receiver<()>,
     shared: Arc<Shared>,
-    runtime: tokio::runtime::Handle,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Actor {

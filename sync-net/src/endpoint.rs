@@ -4,6 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use iroh::{
@@ -32,6 +33,12 @@ const STREAMS_MAX: u32 = 64;
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// The same for a whole connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How often the port of the last time is tried, and the pause between: peers look for us there, and a process that is
+/// just ending may still hold it.
+const LAST_PORT_TRIES: usize = 20;
+/// See [`LAST_PORT_TRIES`].
+const LAST_PORT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Lets in members of a common space, and on the join ALPN anybody while an invite is open.
 #[derive(Debug)]
@@ -98,7 +105,9 @@ pub(crate) async fn bind(
     status: watch::Receiver<Arc<EngineStatus>>,
 ) -> Result<Endpoint, NodeError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| NodeError::Network(error);
-    let ports = identity::last_port(home).into_iter().chain([0]);
+    let last = identity::last_port(home);
+    let tries = last.map_or(0, |_| LAST_PORT_TRIES);
+    let ports = std::iter::repeat_n(last.unwrap_or_default(), tries).chain([0]);
     let mut last_error = None;
     for port in ports {
         let hooks = AllowList { status: status.clone() };
@@ -115,7 +124,10 @@ pub(crate) async fn bind(
                 }
                 return Ok(endpoint);
             }
-            Err(error) => last_error = Some(error),
+            Err(error) => {
+                last_error = Some(error);
+                tokio::time::sleep(LAST_PORT_PAUSE).await;
+            }
         }
     }
     match last_error {

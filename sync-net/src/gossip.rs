@@ -17,11 +17,10 @@ use sync_core::{
     engine::Input,
     ids::{DeviceId, SpaceId},
 };
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::actor::EngineHandle;
+use crate::actor::{Announced, EngineHandle};
 
 /// How often topics without neighbours look for members again: gossip does not heal a split by itself.
 const REJOIN_EVERY: Duration = Duration::from_secs(30);
@@ -36,7 +35,7 @@ pub(crate) async fn run(
     gossip: Gossip,
     engine: EngineHandle,
     own: DeviceId,
-    mut announced: mpsc::Receiver<(SpaceId, Vec<u8>)>,
+    mut announced: Announced,
     tasks: TaskTracker,
 ) {
     let mut topics: BTreeMap<SpaceId, Topic> = BTreeMap::new();

@@ -45,7 +45,7 @@ const ADDRESSES_MAX: usize = 16;
 
 fn check(space: &SpaceId, secret: &[u8; 32], host: &DeviceId, addresses: &[SocketAddr], relay: Option<&str>) -> [u8; 4] {
     let addresses = postcard::to_stdvec(&(addresses, relay)).unwrap_or_default();
-    let hash = sync_core::ids::derive("kith invite check 1", &[&space.0, secret, &host.0, &addresses]);
+    let hash = sync_core::ids::derive(sync_core::ids::context::INVITE_CHECK, &[&space.0, secret, &host.0, &addresses]);
     [hash[0], hash[1], hash[2], hash[3]]
 }
 

@@ -84,7 +84,7 @@ impl NodeBuilder {
         let engine = Engine::open(store, signer, rand::random())?;
         let own = engine.device();
         let runtime = tokio::runtime::Handle::current();
-        let (handle, announced, thread) = EngineHandle::start(engine, clock, runtime.clone())
+        let (handle, announced, thread) = EngineHandle::start(engine, clock)
             .map_err(|source| NodeError::Home { path: self.home.clone(), source })?;
         let lookup = MemoryLookup::new();
         dial::remember(&lookup, peers);
@@ -391,6 +391,7 @@ impl Node {
             state,
             files: report.files,
             bytes: report.bytes,
+            commits: space.map_or(0, |space| space.arrivals),
             conflicts: report.conflicts,
             problems,
             peers,
@@ -429,7 +430,12 @@ impl Node {
                 return false;
             };
             let reachable = |device: &DeviceId| self.0.sessions.is_up(device) || !self.0.dialer.has_tried(device);
-            let here = !report.busy && report.lacking == 0 && report.halted.is_none() && space.settled;
+            // Without a genesis nothing has come yet, not even who the members are.
+            let here = space.name.is_some()
+                && !report.busy
+                && report.lacking == 0
+                && report.halted.is_none()
+                && space.settled;
             here && space.peers.iter().filter(|peer| reachable(&peer.device)).all(|peer| peer.synced)
         })
     }

@@ -36,6 +36,8 @@ pub struct FolderStatus {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Commits of its space that are here.
+    pub commits: u64,
     /// What both sides changed.
     pub conflicts: Vec<ConflictStatus>,
     /// What cannot be synced.

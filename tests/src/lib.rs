@@ -1,4 +1,6 @@
 //! What the tests of several crates share.
 
 pub mod cluster;
+pub mod daemon;
 pub mod disk;
+pub mod kill;

@@ -2,4 +2,6 @@
 
 mod convergence;
 mod nodes;
+mod processes;
+mod tidy;
 mod wire_costs;

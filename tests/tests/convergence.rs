@@ -91,9 +91,14 @@ fn run(cluster: &mut Cluster, step: &Step) {
     }
 }
 
+/// How many cases to run: few with the other tests, as many as asked for in a sweep.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64,
+        cases: cases(),
         failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/regressions/convergence.txt"

@@ -16,20 +16,30 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Device {
     home: PathBuf,
     folder: PathBuf,
-    node: Node,
+    node: Option<Node>,
 }
 
 impl Device {
     async fn start(dir: &TempDir, name: &str) -> Self {
         let (home, folder) = (dir.path().join(format!("{name}-home")), dir.path().join(name));
         fs::create_dir_all(&folder).expect("makes");
-        let node = spawn(&home, name).await;
+        let node = Some(spawn(&home, name).await);
         Self { home, folder, node }
     }
 
-    async fn restart(&mut self, name: &str) {
-        self.node.shutdown().await;
-        self.node = spawn(&self.home, name).await;
+    fn node(&self) -> &Node {
+        self.node.as_ref().expect("runs")
+    }
+
+    async fn stop(&mut self) {
+        if let Some(node) = self.node.take() {
+            node.shutdown().await;
+        }
+    }
+
+    async fn start_again(&mut self, name: &str) {
+        self.stop().await;
+        self.node = Some(spawn(&self.home, name).await);
     }
 
     fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
@@ -43,9 +53,9 @@ impl Device {
     }
 
     async fn synced(&self) {
-        tokio::time::timeout(DEADLINE, self.node.wait_synced(None))
+        tokio::time::timeout(DEADLINE, self.node().wait_synced(None))
             .await
-            .unwrap_or_else(|_| panic!("not synced in time: {:#?}", self.node.status()))
+            .unwrap_or_else(|_| panic!("not synced in time: {:#?}", self.node().status()))
             .expect("the node runs");
     }
 }
@@ -55,8 +65,8 @@ async fn spawn(home: &Path, name: &str) -> Node {
 }
 
 async fn join(host: &Device, joiner: &Device) {
-    let shared = host.node.share(&host.folder, ShareOptions::default()).await.expect("shares");
-    joiner.node.join(&shared.invite, &joiner.folder, None).await.expect("joins");
+    let shared = host.node().share(&host.folder, ShareOptions::default()).await.expect("shares");
+    joiner.node().join(&shared.invite, &joiner.folder, None).await.expect("joins");
 }
 
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -90,19 +100,19 @@ async fn a_folder_of_everything_arrives_and_a_restart_sends_nothing() {
     a.synced().await;
     b.synced().await;
     assert_equal(&a, &b);
-    let vectors = (a.node.status().folders.len(), b.node.status().folders[0].files);
+    let vectors = (a.node().status().folders.len(), b.node().status().folders[0].files);
     assert_eq!(vectors, (1, 6));
-    a.restart("a").await;
-    b.restart("b").await;
+    a.start_again("a").await;
+    b.start_again("b").await;
     a.synced().await;
     b.synced().await;
-    until("connected", || b.node.status().folders[0].peers[0].synced).await;
+    until("connected", || b.node().status().folders[0].peers[0].synced).await;
     assert_equal(&a, &b);
     // Two hellos, and at most a word that each has settled: no commit.
-    assert!(a.node.traffic().bytes_sent < 600, "{:?}", a.node.traffic());
+    assert!(a.node().traffic().bytes_sent < 600, "{:?}", a.node().traffic());
     assert_eq!(stray_files(&b.folder), Vec::<PathBuf>::new());
-    a.node.shutdown().await;
-    b.node.shutdown().await;
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,8 +128,8 @@ async fn edits_made_apart_are_all_there_when_they_meet() {
     a.synced().await;
     b.synced().await;
     assert_equal(&a, &b);
-    a.node.shutdown().await;
-    b.node.shutdown().await;
+    a.stop().await;
+    b.stop().await;
 
     a.write("text.txt", text.replace("line 10 of", "LINE TEN of"));
     b.write("text.txt", text.replace("line 900 of", "LINE NINE HUNDRED of"));
@@ -130,9 +140,9 @@ async fn edits_made_apart_are_all_there_when_they_meet() {
     fs::remove_file(a.folder.join("contested.txt")).expect("removes");
     b.write("contested.txt", "x\ny\n");
 
-    a.node = spawn(&a.home, "a").await;
-    b.node = spawn(&b.home, "b").await;
-    until("connected", || b.node.status().folders[0].peers.iter().any(|peer| peer.connected)).await;
+    a.start_again("a").await;
+    b.start_again("b").await;
+    until("connected", || b.node().status().folders[0].peers.iter().any(|peer| peer.connected)).await;
     a.synced().await;
     b.synced().await;
     assert_equal(&a, &b);
@@ -142,15 +152,15 @@ async fn edits_made_apart_are_all_there_when_they_meet() {
     assert_eq!(a.read("renamed/inside.txt"), "one\ntwo\nthree\n");
     assert!(!b.folder.join("dir").exists());
     assert_eq!(a.read("contested.txt"), "x\ny\n");
-    a.node.shutdown().await;
-    b.node.shutdown().await;
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_edits_renames_and_deletes_follow() {
     let dir = TempDir::new().expect("temporary directory");
-    let a = Device::start(&dir, "a").await;
-    let b = Device::start(&dir, "b").await;
+    let mut a = Device::start(&dir, "a").await;
+    let mut b = Device::start(&dir, "b").await;
     join(&a, &b).await;
     b.synced().await;
     a.write("a.txt", "one\n");
@@ -167,9 +177,9 @@ async fn live_edits_renames_and_deletes_follow() {
     a.synced().await;
     b.synced().await;
     assert_equal(&a, &b);
-    assert_eq!(a.node.status().folders[0].state, FolderState::UpToDate);
-    a.node.shutdown().await;
-    b.node.shutdown().await;
+    assert_eq!(a.node().status().folders[0].state, FolderState::UpToDate);
+    a.stop().await;
+    b.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,7 +190,7 @@ async fn a_third_device_that_joins_late_has_everything() {
     a.write("a.txt", "one\n");
     join(&a, &b).await;
     b.synced().await;
-    let invite = a.node.share(&a.folder, ShareOptions::default()).await.expect("invites").invite;
+    let invite = a.node().share(&a.folder, ShareOptions::default()).await.expect("invites").invite;
     for round in 0..10 {
         a.write("a.txt", format!("one\nround {round} of a\n"));
         b.write(&format!("b{round}.txt"), "b");
@@ -189,23 +199,23 @@ async fn a_third_device_that_joins_late_has_everything() {
     let c = Device::start(&dir, "c").await;
     c.write("already here.txt", "c");
     c.write("b0.txt", "b");
-    c.node.join(&invite, &c.folder, None).await.expect("joins");
+    c.node().join(&invite, &c.folder, None).await.expect("joins");
     for device in [&c, &a, &b] {
         device.synced().await;
     }
     // With the host away the others still find each other.
-    a.node.shutdown().await;
+    a.stop().await;
     c.write("from c.txt", "c");
     until("a file of the third", || b.folder.join("from c.txt").exists()).await;
-    a.node = spawn(&a.home, "a").await;
+    a.start_again("a").await;
     until("the host is back", || a.folder.join("from c.txt").exists()).await;
     for device in [&a, &b, &c] {
         device.synced().await;
     }
     assert_equal(&a, &b);
     assert_equal(&a, &c);
-    for device in [a, b, c] {
-        device.node.shutdown().await;
+    for mut device in [a, b, c] {
+        device.stop().await;
     }
 }
 
@@ -215,24 +225,24 @@ async fn used_expired_and_foreign_invites_are_refused_and_change_nothing() {
     let a = Device::start(&dir, "a").await;
     let b = Device::start(&dir, "b").await;
     let c = Device::start(&dir, "c").await;
-    let used = a.node.share(&a.folder, ShareOptions::default()).await.expect("shares").invite;
-    b.node.join(&used, &b.folder, None).await.expect("joins");
-    let again = c.node.join(&used, &c.folder, None).await.expect_err("is used");
+    let used = a.node().share(&a.folder, ShareOptions::default()).await.expect("shares").invite;
+    b.node().join(&used, &b.folder, None).await.expect("joins");
+    let again = c.node().join(&used, &c.folder, None).await.expect_err("is used");
     assert_eq!(again.kind(), NodeErrorKind::Refused, "{again}");
     let short = ShareOptions { life: Duration::ZERO, ..ShareOptions::default() };
-    let expired = a.node.share(&a.folder, short).await.expect("shares").invite;
-    let late = c.node.join(&expired, &c.folder, None).await.expect_err("has expired");
+    let expired = a.node().share(&a.folder, short).await.expect("shares").invite;
+    let late = c.node().join(&expired, &c.folder, None).await.expect_err("has expired");
     assert_eq!(late.kind(), NodeErrorKind::Refused, "{late}");
     // While another invite is open the host answers, and says why.
-    let _open = a.node.share(&a.folder, ShareOptions::default()).await.expect("shares");
-    let again = c.node.join(&used, &c.folder, None).await.expect_err("is used");
+    let _open = a.node().share(&a.folder, ShareOptions::default()).await.expect("shares");
+    let again = c.node().join(&used, &c.folder, None).await.expect_err("is used");
     assert!(again.to_string().contains("has been used"), "{again}");
-    let own = a.node.join(&expired, &a.folder, None).await.expect_err("is its own");
+    let own = a.node().join(&expired, &a.folder, None).await.expect_err("is its own");
     assert_eq!(own.kind(), NodeErrorKind::Invalid);
-    assert!(c.node.status().folders.is_empty());
-    assert_eq!(a.node.status().folders[0].peers.len(), 1);
+    assert!(c.node().status().folders.is_empty());
+    assert_eq!(a.node().status().folders[0].peers.len(), 1);
     assert!(!c.folder.join(".kith").exists());
-    for device in [a, b, c] {
-        device.node.shutdown().await;
+    for mut device in [a, b, c] {
+        device.stop().await;
     }
 }

@@ -17,19 +17,19 @@ use crate::{
     output,
 };
 
-pub mod daemon;
-pub mod demo;
-pub mod doctor;
-pub mod folder;
-pub mod help;
-pub mod invite;
-pub mod join;
-pub mod paths;
-pub mod peer;
-pub mod share;
-pub mod status;
-pub mod version;
-pub mod wait;
+mod daemon;
+mod demo;
+mod doctor;
+mod folder;
+mod help;
+mod invite;
+mod join;
+mod paths;
+mod peer;
+mod share;
+mod status;
+mod version;
+mod wait;
 
 /// What every command has.
 #[derive(Debug, Clone)]
@@ -129,10 +129,10 @@ fn as_text(path: &Path) -> Result<String> {
     })
 }
 
-/// The one folder that goes by a name or a path.
+/// The one folder that goes by a name, a path or an id.
 fn pick<'a>(status: &'a StatusReply, asked: &str) -> Result<&'a Folder> {
     let path = absolute(Path::new(asked)).ok();
-    let is_asked = |f: &&Folder| f.name == asked || path.as_deref() == Some(Path::new(&f.path));
+    let is_asked = |f: &&Folder| f.name == asked || f.space == asked || path.as_deref() == Some(Path::new(&f.path));
     let mut found = status.folders.iter().filter(is_asked);
     match (found.next(), found.next()) {
         (Some(folder), None) => Ok(folder),
@@ -145,5 +145,9 @@ fn pick<'a>(status: &'a StatusReply, asked: &str) -> Result<&'a Folder> {
 
 /// The folder as the daemon knows it: a path is made absolute, a name stays.
 fn folder_name(asked: &str) -> Result<String> {
-    if asked.contains('/') || asked == "." || asked == ".." { as_text(&absolute(Path::new(asked))?) } else { Ok(asked.to_owned()) }
+    if asked.contains('/') || asked == "." || asked == ".." {
+        as_text(&absolute(Path::new(asked))?)
+    } else {
+        Ok(asked.to_owned())
+    }
 }

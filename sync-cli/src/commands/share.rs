@@ -31,12 +31,8 @@ impl<'a> ShareDocument<'a> {
 
 pub(super) async fn run(context: &Context, dir: &Path, name: Option<String>, offer: &Offer) -> Result<Outcome> {
     check_directory(dir)?;
-    let request = ShareRequest {
-        dir: as_text(&absolute(dir)?)?,
-        name,
-        role: offer.role.to_string(),
-        life_ms: offer.life_ms(),
-    };
+    let request =
+        ShareRequest { dir: as_text(&absolute(dir)?)?, name, role: offer.role.to_string(), life_ms: offer.life_ms() };
     let client = context.client_or_start().await?;
     let reply: ShareReply = client.post(api::path::SHARE, &request).await?;
     if context.json {
@@ -44,8 +40,10 @@ pub(super) async fn run(context: &Context, dir: &Path, name: Option<String>, off
     } else if context.quiet {
         output::data(&reply.invite)?;
     } else {
-        let folder = client.status().await.ok().and_then(|s| s.folders.into_iter().find(|f| f.name == reply.folder));
-        output::data(&explain(&reply, folder.as_ref(), offer, context.config.network))?;
+        // The daemon may have been started with another network than this command would take.
+        let status = client.status().await?;
+        let folder = status.folders.iter().find(|folder| folder.name == reply.folder);
+        output::data(&explain(&reply, folder, offer, &status.network))?;
     }
     Ok(Outcome::Done)
 }
@@ -57,7 +55,7 @@ fn check_directory(dir: &Path) -> Result<()> {
         Ok(_) => Err(Error::new(Kind::Invalid, format!("{} is not a directory", dir.display()))
             .hint("share the directory that it is in")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::NotFound, format!("there is no directory {}", dir.display()))
+            Err(Error::new(Kind::Failed, format!("there is no directory {}", dir.display()))
                 .hint(format!("make it first: mkdir -p {}", shell_word(&dir.to_string_lossy()))))
         }
         Err(error) => Err(Error::from_io(Kind::Failed, format!("cannot look at {}", dir.display()), &error)),
@@ -65,19 +63,20 @@ fn check_directory(dir: &Path) -> Result<()> {
 }
 
 /// What people read after sharing.
-fn explain(reply: &ShareReply, folder: Option<&Folder>, offer: &Offer, network: Network) -> String {
+fn explain(reply: &ShareReply, folder: Option<&Folder>, offer: &Offer, network: &str) -> String {
     let what = match folder {
         Some(folder) if folder.state == State::Syncing => "reading what is in it".to_owned(),
         Some(folder) => format!("{}, {}", output::count(folder.files, "file"), output::bytes(folder.bytes)),
         None => "reading what is in it".to_owned(),
     };
     let life = duration::in_words(Duration::from_millis(reply.life_ms));
-    let (flags, remark) = match network {
-        Network::Public => (String::new(), String::new()),
-        other => (
-            format!(" --network {other}"),
-            format!("\nThis device runs with --network {other}; the other one has to as well.\n"),
-        ),
+    let (flags, remark) = if network == Network::default().to_string() {
+        (String::new(), String::new())
+    } else {
+        (
+            format!(" --network {network}"),
+            format!("This device runs with --network {network}; the other one has to as well.\n"),
+        )
     };
     format!(
         "Sharing {name} ({what})\n  {path}\n\n\
@@ -90,14 +89,6 @@ fn explain(reply: &ShareReply, folder: Option<&Folder>, offer: &Offer, network: 
         dir = shell_word(&reply.folder),
         role = offer.role,
     )
-}
-
-impl Offer {
-    /// How long the invite lives, if somebody said.
-    #[must_use]
-    pub fn life_ms(&self) -> Option<u64> {
-        self.expires.map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
-    }
 }
 
 #[cfg(test)]
@@ -126,10 +117,10 @@ mod tests {
     #[test]
     fn people_get_the_command_for_the_other_machine() {
         let offer = Offer { role: sync_net::Role::Writer, expires: None };
-        let text = explain(&reply(), None, &offer, Network::Public);
+        let text = explain(&reply(), None, &offer, "public");
         assert!(text.contains("\n  kith join kithabc 'my notes'\n"), "{text}");
         assert!(text.contains("within 24 hours"), "{text}");
-        let text = explain(&reply(), None, &offer, Network::Loopback);
+        let text = explain(&reply(), None, &offer, "loopback");
         assert!(text.contains("\n  kith --network loopback join kithabc 'my notes'\n"), "{text}");
     }
 }

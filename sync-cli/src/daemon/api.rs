@@ -87,6 +87,8 @@ pub struct Folder {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Commits of its space that are here.
+    pub commits: u64,
     /// What both sides changed.
     pub conflicts: Vec<Conflict>,
     /// What cannot be synced.
@@ -305,6 +307,7 @@ impl From<FolderStatus> for Folder {
             state: status.state.into(),
             files: status.files,
             bytes: status.bytes,
+            commits: status.commits,
             conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
             problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
             peers: status

@@ -4,7 +4,6 @@
 //! refuses comes back as the same [`Error`] that it made there.
 
 use std::{
-    future::Future,
     io,
     path::{Path, PathBuf},
     pin::pin,
@@ -175,7 +174,7 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Vec<u8>) -> R
         let response = sender.send_request(request).await.map_err(|_| broken_off())?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|_| broken_off())?;
-        Ok((status, body.to_bytes()))
+        Ok::<_, Error>((status, body.to_bytes()))
     });
     tokio::select! {
         biased;

@@ -3,8 +3,9 @@
 //! Handlers translate and nothing else; what is allowed and what is right the node decides.
 
 use std::{
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -14,12 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use sync_net::{FolderState, Invite, Node, PROTOCOLS, Role, ShareOptions};
-use tokio::sync::watch;
+use sync_net::{FolderState, FolderStatus, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 
 use super::api::{
-    self, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest, RemoveRequest, ShareReply, ShareRequest,
-    StatusReply, VersionReply, WaitRequest,
+    self, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest, RemoveRequest, ShareReply,
+    ShareRequest, StatusReply, VersionReply, WaitRequest,
 };
 use crate::error::{Error, Kind};
 
@@ -32,6 +36,34 @@ pub(super) struct Daemon {
     pub(super) home: String,
     /// Ends the daemon.
     pub(super) stop: Stop,
+    /// What is under way in the node.
+    pub(super) work: Work,
+}
+
+/// Work that goes on when who asked for it goes away: half a join is worse than one that nobody waits for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work(Arc<Mutex<JoinSet<()>>>);
+
+impl Work {
+    /// Does the work on a task of its own, which ends with the daemon at the latest.
+    async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, NodeError>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(async move {
+                // Nobody may be waiting any more.
+                let _ = sender.send(work.await);
+            });
+        }
+        match answer.await {
+            Ok(done) => done.map_err(Refusal::from),
+            Err(_) => Err(Refusal(Error::new(Kind::DaemonNotRunning, "the daemon was stopped"))),
+        }
+    }
 }
 
 /// Tells all parts of the daemon that it ends.
@@ -118,7 +150,8 @@ async fn status(State(daemon): State<Daemon>) -> Json<StatusReply> {
 async fn share(State(daemon): State<Daemon>, Json(request): Json<ShareRequest>) -> Reply<ShareReply> {
     let options = ShareOptions { name: request.name, role: role(&request.role)?, life: life(request.life_ms) };
     let life_ms = in_ms(options.life);
-    let shared = daemon.node.share(Path::new(&request.dir), options).await?;
+    let (node, dir) = (daemon.node.clone(), PathBuf::from(request.dir));
+    let shared = daemon.work.finish(async move { node.share(&dir, options).await }).await?;
     tracing::info!(space = %shared.space, "shared a folder");
     Ok(Json(ShareReply {
         folder: shared.folder,
@@ -131,7 +164,8 @@ async fn share(State(daemon): State<Daemon>, Json(request): Json<ShareRequest>) 
 
 async fn join(State(daemon): State<Daemon>, Json(request): Json<JoinRequest>) -> Reply<JoinReply> {
     let invite: Invite = request.invite.parse().map_err(|_| Error::new(Kind::Invalid, "this is not an invite"))?;
-    let joined = daemon.node.join(&invite, Path::new(&request.dir), request.name).await?;
+    let (node, dir, name) = (daemon.node.clone(), PathBuf::from(request.dir), request.name);
+    let joined = daemon.work.finish(async move { node.join(&invite, &dir, name).await }).await?;
     tracing::info!(space = %joined.space, "joined a folder");
     Ok(Json(JoinReply {
         folder: joined.folder,
@@ -147,7 +181,7 @@ async fn invite(State(daemon): State<Daemon>, Json(request): Json<InviteRequest>
     let expires = expiry(life)?;
     let invite = daemon.node.invite(&request.folder, role, life).await?;
     Ok(Json(InviteReply {
-        folder: request.folder,
+        folder: name_of(&daemon.node, request.folder),
         invite: invite.to_string(),
         role: role.to_string(),
         life_ms: in_ms(life),
@@ -156,7 +190,8 @@ async fn invite(State(daemon): State<Daemon>, Json(request): Json<InviteRequest>
 }
 
 async fn remove(State(daemon): State<Daemon>, Json(request): Json<RemoveRequest>) -> Reply<Empty> {
-    daemon.node.remove_folder(&request.folder).await?;
+    let node = daemon.node.clone();
+    daemon.work.finish(async move { node.remove_folder(&request.folder).await }).await?;
     tracing::info!("stopped syncing a folder");
     Ok(Json(Empty {}))
 }
@@ -208,6 +243,13 @@ fn not_synced(node: &Node, folder: Option<&str>) -> Error {
     Error::new(Kind::TimedOut, message).hint("see what it waits for: kith status")
 }
 
+/// What people call a folder that was named by its name, path or id.
+fn name_of(node: &Node, asked: String) -> String {
+    let is_asked = |f: &FolderStatus| f.name == asked || Path::new(&asked) == f.path || f.space == asked;
+    let found = node.status().folders.into_iter().find(is_asked);
+    found.map_or(asked, |folder| folder.name)
+}
+
 fn role(word: &str) -> Result<Role, Error> {
     word.parse().map_err(|_| Error::new(Kind::Invalid, "a role is reader or writer"))
 }
@@ -222,9 +264,10 @@ fn in_ms(duration: Duration) -> u64 {
 
 /// When something that starts now and lives so long ends, as RFC 3339.
 fn expiry(life: Duration) -> Result<String, Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.saturating_add(life).as_secs())
+    let now = jiff::Timestamp::now().as_second();
+    i64::try_from(life.as_secs())
         .ok()
+        .and_then(|seconds| now.checked_add(seconds))
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map(|at| at.to_string())
         .ok_or_else(|| Error::new(Kind::Invalid, "the invite would live beyond the calendar"))

@@ -20,7 +20,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::routes::{self, Daemon, Stop};
+use super::routes::{self, Daemon, Stop, Work};
 use crate::{
     config::Config,
     error::{Error, Kind, Outcome, Result},
@@ -61,8 +61,12 @@ pub async fn run(config: &Config, detached: bool) -> Result<Outcome> {
 /// Answers until a signal or a request says stop, then drains.
 async fn serve(config: &Config, node: Node, listener: &Listener, signals: &mut Signals) -> Result<()> {
     let stop = Stop::new();
-    let daemon =
-        Daemon { node: node.clone(), home: config.home.to_string_lossy().into_owned(), stop: stop.clone() };
+    let daemon = Daemon {
+        node: node.clone(),
+        home: config.home.to_string_lossy().into_owned(),
+        stop: stop.clone(),
+        work: Work::default(),
+    };
     let listener = listener.for_serving()?;
     let server = axum::serve(listener, routes::router(daemon)).with_graceful_shutdown(stop.clone().stopped());
     let mut server = pin!(server.into_future());
@@ -194,9 +198,8 @@ struct Signals {
 
 impl Signals {
     fn listen(detached: bool) -> Result<Self> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Error::from_io(Kind::Failed, "cannot listen to signals", &error))
-        };
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::from_io(Kind::Failed, "cannot listen to signals", &error));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

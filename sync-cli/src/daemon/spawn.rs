@@ -97,12 +97,9 @@ pub async fn start(config: &Config, verbose: u8) -> Result<Client> {
 fn spawn(config: &Config, verbose: u8, log: &Path) -> Result<Child> {
     let program = std::env::current_exe()
         .map_err(|error| Error::from_io(Kind::Failed, "cannot find this program to start the daemon", &error))?;
-    let out = open_log(log).map_err(|error| {
-        Error::from_io(Kind::Failed, format!("cannot write the log {}", log.display()), &error)
-    })?;
-    let err = out
-        .try_clone()
-        .map_err(|error| Error::from_io(Kind::Failed, "cannot start the daemon", &error))?;
+    let out = open_log(log)
+        .map_err(|error| Error::from_io(Kind::Failed, format!("cannot write the log {}", log.display()), &error))?;
+    let err = out.try_clone().map_err(|error| Error::from_io(Kind::Failed, "cannot start the daemon", &error))?;
     let mut command = Command::new(&program);
     command.arg("--home").arg(&config.home);
     command.args(["--network", &config.network.to_string()]);
@@ -130,9 +127,7 @@ fn not_ready(what: &str, kind: Kind, log: &Path) -> Error {
     } else {
         format!("{what}; its log ends with:\n{}", end.trim_end())
     };
-    Error::new(kind, message)
-        .hint("read the log: kith daemon logs")
-        .hint("run it in the foreground: kith daemon run")
+    Error::new(kind, message).hint("read the log: kith daemon logs").hint("run it in the foreground: kith daemon run")
 }
 
 /// The last lines of a file, with their line ends.

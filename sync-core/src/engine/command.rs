@@ -168,7 +168,13 @@ impl Engine {
                 Ok(Ok(Outcome::Folder(folder)))
             }
             Command::RemoveFolder { folder } => {
+                let removed = tables.folders()?.into_iter().find(|(handle, _)| *handle == folder);
                 tables.remove_folder(folder)?;
+                if let Some(handle) = removed.and_then(|(_, row)| self.space_of(&row.space)) {
+                    let space = self.spaces.get_mut(&handle).expect("found by its id");
+                    space.has_folder = false;
+                    space.settled = true;
+                }
                 Ok(Ok(Outcome::Ok))
             }
             Command::MetPeer { device, addresses } => {
@@ -377,6 +383,7 @@ impl Engine {
         };
         let key = self.key.clone();
         let space = self.spaces.get_mut(&handle).expect("found by its id");
+        let changed_before = space.changed.len();
         let mut items = Vec::new();
         let mut writes = Vec::new();
         let mut stale = Vec::new();
@@ -390,6 +397,9 @@ impl Engine {
             }
         }
         if !items.is_empty() {
+            // Whatever comes of it: what is in memory and what is in the transaction stay the same.
+            self.dirty = true;
+            space.wrote = true;
             if let Err(fault) = space.append_items(tables, &key, now.wall_ms, items)? {
                 return Ok(Err(match fault {
                     CommitFault::Role => Refused::NotAllowed("it may only read".into()),
@@ -397,9 +407,7 @@ impl Engine {
                 }));
             }
             // The folder made these: it follows already.
-            space.changed.clear();
-            space.wrote = true;
-            self.dirty = true;
+            space.changed.truncate(changed_before);
         }
         let arrivals = self.spaces[&handle].row.arrivals;
         self.write_rows(tables, handle, writes)?;

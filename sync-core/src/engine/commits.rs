@@ -127,6 +127,9 @@ struct Draft {
     added: Vec<(u32, ChangeRow, Option<Vec<u8>>)>,
     /// Changes that were here and that this commit also brings.
     brought: Vec<(u32, ChangeRow)>,
+    /// Whether this commit brings the root, which it may then not promote: the verdict must not depend on whether
+    /// somebody else brought the root here before.
+    brings_root: bool,
 }
 
 /// Where a commit that is being checked stands.
@@ -463,17 +466,24 @@ impl Place<'_> {
             && let Some(row) = tables.document(self.handle, &doc)?
         {
             let old_heads = Some(row.heads.clone());
-            vacant.insert(Draft { row, old_heads, added: Vec::new(), brought: Vec::new() });
+            vacant.insert(Draft { row, old_heads, added: Vec::new(), brought: Vec::new(), brings_root: false });
         }
         let (bytes, derived) = match item {
             Item::Change { bytes, .. } => (bytes.clone(), false),
             Item::Promotion { of, hash, .. } => {
                 let draft = drafts.get(&doc).ok_or_else(|| fault(ChangeFault::NoDocument))?;
-                if of.0 != doc.0 || draft.old_heads.is_none() {
+                if of.0 != doc.0 || draft.brings_root {
                     return Err(fault(ChangeFault::Dependency));
                 }
                 if let Some(held) = draft.find(tables, hash)? {
-                    // Made here before: it has been checked, and bringing it again only adds a commit to it.
+                    let bytes = bodies.change(tables, self.handle, &draft.row, held)?;
+                    let head = ChangeHead::read(&bytes).map_err(|error| fault(error.into()))?;
+                    if head.deps != [*of] || !is_promotion(&head) {
+                        return Err(fault(ChangeFault::Derived(DocError::NotAnEntry("not a promotion"))));
+                    }
+                    if self.dependencies(tables, draft, &head)?.is_none() {
+                        return Err(fault(ChangeFault::Dependency));
+                    }
                     return self.bring_again(tables, drafts, doc, held, index).map_err(Fault::from);
                 }
                 let root = bodies.change(tables, self.handle, &draft.row, 0)?;
@@ -491,9 +501,16 @@ impl Place<'_> {
             return Ok(());
         };
         if let Some(held) = draft.find(tables, &head.hash)? {
-            let is_derived = head.actor != self.replica_id;
-            if !is_derived {
+            // Only what several may make may come twice, and each time its own past must hold what it depends on.
+            if head.hash.0 == doc.0 {
+                if head.actor == self.replica_id {
+                    return Err(fault(ChangeFault::Repeated));
+                }
+                self.check_root(doc, &head, &bytes).map_err(fault)?;
+            } else if !is_promotion(&head) {
                 return Err(fault(ChangeFault::Repeated));
+            } else if self.dependencies(tables, draft, &head)?.is_none() || draft.brings_root {
+                return Err(fault(ChangeFault::Dependency));
             }
             return self.bring_again(tables, drafts, doc, held, index).map_err(Fault::from);
         }
@@ -544,7 +561,7 @@ impl Place<'_> {
 
     fn new_document(&self, head: &ChangeHead, index: u32) -> Draft {
         let row = DocRow { handle: 0, heads: Vec::new(), changes: 0, seqs: Vec::new() };
-        let mut draft = Draft { row, old_heads: None, added: Vec::new(), brought: Vec::new() };
+        let mut draft = Draft { row, old_heads: None, added: Vec::new(), brought: Vec::new(), brings_root: true };
         let change = ChangeRow {
             hash: head.hash,
             deps: Vec::new(),
@@ -569,6 +586,7 @@ impl Place<'_> {
         let Some(draft) = drafts.get_mut(&doc) else {
             return Ok(());
         };
+        draft.brings_root |= held == 0;
         if draft.is_added(held) {
             return Ok(());
         }
@@ -624,13 +642,13 @@ impl Place<'_> {
         deps: &[u32],
         bytes: &[u8],
     ) -> Result<(), Result<StoreError, ChangeFault>> {
-        let (&[of], &[dep]) = (head.deps.as_slice(), deps) else {
+        let &[dep] = deps else {
             return Err(Err(ChangeFault::Actor));
         };
-        if head.seq != 1 || head.actor != promotion::actor(of).0 {
+        if !is_promotion(head) {
             return Err(Err(ChangeFault::Actor));
         }
-        if draft.is_added(dep) {
+        if draft.is_added(dep) || draft.brings_root {
             // What it promotes came in this very commit: nobody edits what nobody has.
             return Err(Err(ChangeFault::Dependency));
         }
@@ -683,6 +701,12 @@ impl Draft {
         }
         tables.change_index(self.row.handle, hash)
     }
+}
+
+/// Whether a change claims to be the promotion of the one change that it depends on; whoever took it in first has made
+/// it again to see.
+fn is_promotion(head: &ChangeHead) -> bool {
+    matches!(head.deps[..], [of] if head.seq == 1 && head.actor == promotion::actor(of).0)
 }
 
 /// Puts commit `n` of a replica, and all before it, into a past.

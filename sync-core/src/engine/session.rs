@@ -400,13 +400,14 @@ impl Engine {
         }
         state.settled = settled;
         let tag = state.row.id.tag(self.device);
-        self.tell_links(handle, &Message::Settled { space: tag, settled });
+        self.tell_greeted(handle, &Message::Settled { space: tag, settled });
     }
 
-    fn tell_links(&mut self, handle: u32, message: &Message) {
+    /// Tells everybody who was told where we stand, whether or not they have said where they stand.
+    fn tell_greeted(&mut self, handle: u32, message: &Message) {
         let frame = wire::encode(message);
         for (session, state) in &self.sessions {
-            if state.links.contains_key(&handle) {
+            if state.greeted.contains(&handle) {
                 self.effects.push(Effect::Send { session: *session, frame: frame.clone() });
             }
         }
@@ -490,7 +491,7 @@ impl Engine {
             settled: space.settled,
         };
         let changed = Effect::Changed { space: space.row.id, docs, arrivals: space.row.arrivals };
-        self.tell_links(handle, &message);
+        self.tell_greeted(handle, &message);
         self.effects.push(changed);
     }
 

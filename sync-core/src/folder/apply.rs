@@ -64,6 +64,8 @@ pub enum Bytes {
 
 /// Names of entries that were moved aside: so a restart can put them back.
 const ASIDE: &str = "aside-";
+/// Names of entries that are about to be deleted.
+const DELETED: &str = "deleted-";
 
 /// Entries that are out of the way of others, and where.
 pub type Aside = BTreeMap<DocId, RelPath>;
@@ -175,7 +177,7 @@ impl<'a> Applier<'a> {
                 if !self.aside.contains_key(&doc) && is_touched(&row, &found) {
                     return Some(Applied::Dirty(path));
                 }
-                self.remove_checked(&path, &row, in_history)
+                self.remove_checked(doc, &path, &row, in_history)
             }
             Err(error) => Err(error),
         };
@@ -194,8 +196,14 @@ impl<'a> Applier<'a> {
     }
 
     /// Takes a file out of sight, looks at what that was, and only then lets it go.
-    fn remove_checked(&mut self, path: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), FsError> {
-        let temp = temp_dir().join("deleted");
+    fn remove_checked(
+        &mut self,
+        doc: DocId,
+        path: &RelPath,
+        row: &BaseRow,
+        in_history: bool,
+    ) -> Result<(), FsError> {
+        let temp = temp_dir().join(&format!("{DELETED}{doc}"));
         self.fs.rename_new(path, &temp)?;
         let as_known = self
             .fs
@@ -209,7 +217,9 @@ impl<'a> Applier<'a> {
         if in_history || row.kind == Kind::Link {
             return self.fs.remove_file(&temp);
         }
-        if let Err(source) = self.keeper.keep(&temp, path) {
+        // One that went aside before is kept under the name that people know.
+        let was = self.base.path_of(&doc).unwrap_or_else(|| path.clone());
+        if let Err(source) = self.keeper.keep(&temp, &was) {
             self.fs.rename_new(&temp, path)?;
             return Err(FsError { operation: "keep a copy of", path: path.clone(), source });
         }
@@ -316,9 +326,8 @@ impl<'a> Applier<'a> {
         {
             return applied;
         }
-        let stat = match self.fs.look(&target) {
-            Ok(Some(Found { stat, .. })) => stat,
-            _ => return Applied::Dirty(target),
+        let Ok(Some(Found { stat, .. })) = self.fs.look(&target) else {
+            return Applied::Dirty(target);
         };
         let mut new = row(kind, &place, heads, hash, stat);
         // Our own bytes were verified before they went in place: their time stamp is not in doubt unless the executable
@@ -364,7 +373,7 @@ impl<'a> Applier<'a> {
                 // Unfinished downloads are taken up again where they were cut.
                 (None, _) if name.starts_with(super::ingest::DOWNLOAD) => {}
                 (None, FoundKind::Dir) => {}
-                (None, _) if name == "deleted" => {
+                (None, _) if name.starts_with(DELETED) => {
                     // Its delete was decided and not yet noted: the tree says so again, or shows it again.
                     self.keeper
                         .keep(&temp, &temp)

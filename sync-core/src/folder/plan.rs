@@ -80,15 +80,20 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
     let gone: Vec<DocId> = base
         .rows()
         .filter(|(doc, row)| row.stat.is_some() && view.place_of(doc).is_none() && documents.entry(doc).is_some())
-        .filter(|(doc, _)| !is_hidden(documents, doc))
+        .filter(|(doc, _)| !is_hidden(base, documents, doc))
         .map(|(doc, _)| *doc)
         .collect();
     order(base, moves, dirs, &writes, gone)
 }
 
-/// An entry that lives but cannot be shown here stays where it is.
-fn is_hidden(documents: &Documents, doc: &DocId) -> bool {
-    documents.view().hidden.iter().any(|(hidden, _)| hidden == doc)
+/// An entry that lives but cannot be shown here stays where it is, with everything in it.
+fn is_hidden(base: &Base, documents: &Documents, doc: &DocId) -> bool {
+    if documents.view().hidden.is_empty() {
+        return false;
+    }
+    let hidden = |doc: &DocId| documents.view().hidden.iter().any(|(hidden, _)| hidden == doc);
+    let above = std::iter::successors(Some(*doc), |doc| base.row(doc).and_then(|row| row.parent));
+    above.take(crate::limits::TREE_DEPTH_MAX + 1).any(|doc| hidden(&doc))
 }
 
 fn order(
@@ -253,6 +258,13 @@ mod tests {
         let after = [(1, entry(Kind::Dir, None, "e")), (2, entry(Kind::File, Some(1), "a"))];
         let actions = plan(&base(&before), &documents(&after), &Ignored::default());
         assert_eq!(actions, [Action::Move { doc: doc(1), place: Place { parent: None, name: "e".into() } }]);
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_cannot_be_shown_is_not_deleted() {
+        let before = [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a"))];
+        let after = [(1, entry(Kind::Dir, None, ".git")), (2, entry(Kind::File, Some(1), "a"))];
+        assert_eq!(plan(&base(&before), &documents(&after), &Ignored::default()), []);
     }
 
     #[test]

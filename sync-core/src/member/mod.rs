@@ -193,7 +193,8 @@ impl Membership {
                 if own < Role::Writer || *role > own || *uses == 0 {
                     return Err(MemberError::NotAllowed);
                 }
-                if self.invites.len() >= limits::INVITES_OPEN_MAX {
+                let open = self.invites.values().filter(|invite| invite.uses_left > 0).count();
+                if open >= limits::INVITES_OPEN_MAX {
                     return Err(MemberError::TooManyInvites);
                 }
                 let invite = Invite { role: *role, uses_left: *uses, expires_ms: *expires_ms };
@@ -223,8 +224,8 @@ impl Membership {
     }
 
     /// Evaluates a set of membership commits, given in any order that puts a commit after those in its past, and
-    /// with concurrent ones by hash. What a later commit would take twice is left out there: of two concurrent uses
-    /// of a one-use invite the one with the smaller hash holds.
+    /// with concurrent ones in an order that is the same everywhere. What a later commit would take twice is left out there: of two concurrent uses
+    /// of a one-use invite the one that comes first holds.
     pub fn at<'a>(space: SpaceId, commits: impl IntoIterator<Item = &'a MemberCommit>) -> Self {
         let mut membership = Self::default();
         for commit in commits {

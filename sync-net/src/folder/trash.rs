@@ -2,11 +2,16 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use sync_core::{folder::apply::Keeper, limits, tree::RelPath};
+use sync_core::{
+    folder::{apply::Keeper, ingest::wall_ns},
+    limits,
+    tree::RelPath,
+};
 use tracing::{debug, warn};
 
 /// The trash of one folder.
@@ -63,7 +68,8 @@ fn sweep(dir: &Path) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         // The change time says when it came here; a rename sets it.
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let moved_ns = entry.metadata()?.ctime().saturating_mul(1_000_000_000);
+        let age = Duration::from_nanos(u64::try_from(wall_ns().saturating_sub(moved_ns)).unwrap_or_default());
         if age > Duration::from_millis(limits::KEEP_MS)
             && let Err(error) = fs::remove_file(entry.path())
         {

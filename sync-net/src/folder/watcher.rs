@@ -1,9 +1,6 @@
 //! File system events as hints. An event only says where to look; a full scan finds everything that it missed.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
@@ -58,7 +55,7 @@ fn forward(root: &Path, mailbox: &Mailbox, event: &Event) {
 
 /// The path within the folder; `None` for the root itself, for our own state, and for names that are not text, which a
 /// scan reports.
-fn relative(root: &Path, path: &PathBuf) -> Option<RelPath> {
+fn relative(root: &Path, path: &Path) -> Option<RelPath> {
     let rest = path.strip_prefix(root).ok()?;
     let components: Option<Vec<String>> =
         rest.iter().map(|component| component.to_str().map(ToOwned::to_owned)).collect();

@@ -1,0 +1,99 @@
+//! `kith folder`: lists folders, and stops syncing one.
+
+use comfy_table::Cell;
+use serde::Serialize;
+
+use super::{Context, pick};
+use crate::{
+    daemon::api::{self, Empty, Folder, RemoveRequest, State},
+    error::{Error, Kind, Outcome, Result},
+    output,
+};
+
+/// What `folder list --json` prints.
+#[derive(Debug, Serialize)]
+struct FoldersDocument<'a> {
+    schema: &'static str,
+    folders: Vec<FolderLine<'a>>,
+}
+
+/// A folder, in short.
+#[derive(Debug, Serialize)]
+struct FolderLine<'a> {
+    name: &'a str,
+    path: &'a str,
+    space: &'a str,
+    state: State,
+    files: u64,
+    bytes: u64,
+}
+
+impl<'a> From<&'a Folder> for FolderLine<'a> {
+    fn from(folder: &'a Folder) -> Self {
+        Self {
+            name: &folder.name,
+            path: &folder.path,
+            space: &folder.space,
+            state: folder.state,
+            files: folder.files,
+            bytes: folder.bytes,
+        }
+    }
+}
+
+/// What `folder remove --json` prints.
+#[derive(Debug, Serialize)]
+struct RemovedDocument<'a> {
+    schema: &'static str,
+    folder: &'a str,
+    path: &'a str,
+}
+
+pub(super) async fn list(context: &Context) -> Result<Outcome> {
+    let status = context.client().await?.status().await?;
+    if context.json {
+        let folders = status.folders.iter().map(FolderLine::from).collect();
+        output::json(&FoldersDocument { schema: "kith/folders/1", folders })?;
+        return Ok(Outcome::Done);
+    }
+    if status.folders.is_empty() {
+        context.note("No folder yet. Share one: kith share DIR");
+        return Ok(Outcome::Done);
+    }
+    let rows = status
+        .folders
+        .iter()
+        .map(|folder| {
+            vec![
+                Cell::new(&folder.name),
+                Cell::new(super::status::in_words(folder)),
+                Cell::new(folder.files),
+                Cell::new(output::bytes(folder.bytes)),
+                Cell::new(&folder.path),
+            ]
+        })
+        .collect();
+    output::data(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PATH"], rows, context.colors))?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn remove(context: &Context, asked: &str) -> Result<Outcome> {
+    let client = context.client().await?;
+    let status = client.status().await?;
+    let folder = pick(&status, asked)?;
+    if !context.yes {
+        let question = format!("Stop syncing {} on this device? Its files stay in {}.", folder.name, folder.path);
+        if !output::confirm(&question).await? {
+            return Err(Error::new(Kind::Refused, "nothing was changed"));
+        }
+    }
+    let request = RemoveRequest { folder: folder.name.clone() };
+    let Empty {} = client.post(api::path::REMOVE, &request).await?;
+    if context.json {
+        let document = RemovedDocument { schema: "kith/removed/1", folder: &folder.name, path: &folder.path };
+        output::json(&document)?;
+    } else {
+        context.note(&format!("{} is not synced any more; its files are in {}", folder.name, folder.path));
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,327 @@
+//! Documents onto disk: plans, makes temporary files, notes intents, puts files in place, asks for what is missing.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use sync_core::{
+    content,
+    doc::{
+        entry::{Content, ContentRef, Entry, Kind},
+        text,
+    },
+    folder::{
+        Fs as _, FsError,
+        apply::{Applied, Applier, Bytes, Prepared, Want},
+        disk::temp_dir,
+        ingest::DOWNLOAD,
+        plan::{Action, plan, wanted_content},
+    },
+    history::{HistoryError, Library},
+    ids::{ContentHash, DocId},
+    limits,
+    store::{Write, row::BaseRow},
+    tree::{Place, RelPath},
+};
+
+use super::{RoundError, Worker};
+use crate::{actor::lock, content::Wanted};
+
+impl Worker {
+    pub(super) fn materialize(&mut self) -> Result<(), RoundError> {
+        if self.planned {
+            return Ok(());
+        }
+        self.planned = true;
+        self.write_problems.clear();
+        let actions = {
+            let base = lock(&self.parts.shared.base);
+            plan(&base, &self.documents, &self.ignored)
+        };
+        let mut writes = Vec::new();
+        let mut rows = Vec::new();
+        for action in actions {
+            match action {
+                Action::Write { doc, place } => writes.push((doc, place)),
+                Action::Aside { doc } => {
+                    let applied = self.apply(|applier| applier.put_aside(doc));
+                    self.note(applied, &mut rows);
+                }
+                Action::MakeDir { doc, place } => {
+                    let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
+                    let applied = self.apply(|applier| applier.make_dir(doc, &place, heads));
+                    self.note(applied, &mut rows);
+                }
+                Action::Move { doc, place } => {
+                    let applied = self.apply(|applier| applier.move_to(doc, &place));
+                    self.note(applied, &mut rows);
+                }
+                Action::Delete { doc } => {
+                    // Deletes come last: what is to be written is written before.
+                    if !writes.is_empty() {
+                        self.write_all(std::mem::take(&mut writes), &mut rows)?;
+                    }
+                    let in_history = self.in_history(&doc);
+                    let applied = self.apply(|applier| applier.delete(doc, in_history));
+                    self.note(applied, &mut rows);
+                }
+            }
+        }
+        self.write_all(writes, &mut rows)?;
+        self.put_rows(rows)?;
+        self.ask_for_contents();
+        Ok(())
+    }
+
+    fn apply<T>(&mut self, work: impl FnOnce(&mut Applier<'_>) -> T) -> T {
+        let shared = Arc::clone(&self.parts.shared);
+        let mut base = lock(&shared.base);
+        let mut applier = Applier::new(&shared.disk, &mut base, &mut self.trash, &mut self.aside);
+        work(&mut applier)
+    }
+
+    fn note(&mut self, applied: Option<Applied>, rows: &mut Vec<Write>) {
+        match applied {
+            Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
+            Some(Applied::Dirty(path)) => {
+                self.mark_dirty(path, 0);
+                self.planned = false;
+            }
+            Some(Applied::Problem(path, reason)) => {
+                self.write_problems.insert(path, reason);
+            }
+            None => {}
+        }
+    }
+
+    fn put_rows(&self, rows: Vec<Write>) -> Result<(), RoundError> {
+        Ok(self.parts.engine.write_blocking(self.parts.row.space, rows)?)
+    }
+
+    /// Whether the bytes that an entry has on disk can be had again from commits.
+    fn in_history(&self, doc: &DocId) -> bool {
+        let base = lock(&self.parts.shared.base);
+        let Some((row, _)) = base.on_disk(doc) else { return true };
+        match self.documents.entry(doc).and_then(|entry| entry.content.as_ref()) {
+            Some(Content::Text) => true,
+            Some(Content::Inline(bytes)) => ContentHash::of(bytes) == row.hash,
+            _ => row.kind != Kind::File,
+        }
+    }
+
+    fn write_all(&mut self, writes: Vec<(DocId, Place)>, rows: &mut Vec<Write>) -> Result<(), RoundError> {
+        let mut library = self.library()?;
+        for batch in writes.chunks(limits::FOLDER_BATCH) {
+            // A batch shares two flushes of the file system; a few files have their own.
+            let single = batch.len() <= 4;
+            let mut prepared = Vec::new();
+            let mut intents = Vec::new();
+            for (doc, place) in batch {
+                match self.prepare(&mut library, *doc, place, single, rows)? {
+                    Some((ready, row)) => {
+                        let row = Some(Box::new(row));
+                        intents.push(Write::Base { folder: self.parts.folder, doc: *doc, row });
+                        prepared.push((*doc, ready));
+                    }
+                    None => continue,
+                }
+            }
+            if prepared.is_empty() {
+                continue;
+            }
+            if !single {
+                self.parts.shared.disk.flush_all()?;
+            }
+            self.put_rows(intents)?;
+            let mut dirs = BTreeSet::new();
+            for (doc, ready) in prepared {
+                let in_history = self.in_history(&doc);
+                let applied = self.apply(|applier| applier.commit(ready, in_history));
+                if let Applied::Done(doc, _) = &applied {
+                    let path = lock(&self.parts.shared.base).path_of(doc);
+                    dirs.extend(path.and_then(|path| path.split().map(|(dir, _)| dir)));
+                }
+                self.note(Some(applied), rows);
+            }
+            if single {
+                for dir in dirs {
+                    self.parts.shared.disk.flush_dir(&dir)?;
+                }
+            } else {
+                self.parts.shared.disk.flush_all()?;
+            }
+            self.put_rows(std::mem::take(rows))?;
+        }
+        Ok(())
+    }
+
+    /// Finds the bytes of an entry and makes its temporary file; or notes that there is nothing to write.
+    fn prepare(
+        &mut self,
+        library: &mut Library,
+        doc: DocId,
+        place: &Place,
+        flush: bool,
+        rows: &mut Vec<Write>,
+    ) -> Result<Option<(Prepared, BaseRow)>, RoundError> {
+        let Some(entry) = self.documents.entry(&doc).cloned() else { return Ok(None) };
+        let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
+        let Some((bytes, hash)) = self.bytes_of(library, &doc, &entry)? else { return Ok(None) };
+        let on_disk = lock(&self.parts.shared.base).on_disk(&doc).map(|(row, stat)| (row.clone(), stat));
+        if let Some((mut row, stat)) = on_disk
+            && (row.hash == hash || row.kind == Kind::Dir)
+        {
+            // The document moved on and its bytes did not.
+            if row.kind == Kind::File && stat.exec != entry.exec {
+                let Some(path) = lock(&self.parts.shared.base).path_of(&doc) else { return Ok(None) };
+                self.parts.shared.disk.set_mode(&path, entry.exec, None)?;
+                row.stat = self.parts.shared.disk.look(&path)?.map(|found| found.stat);
+            }
+            row.heads = heads;
+            row.intent = None;
+            lock(&self.parts.shared.base).set(doc, Some(row.clone()));
+            rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+            return Ok(None);
+        }
+        let want = Want { heads, hash, exec: entry.exec };
+        let Some(bytes) = bytes else {
+            self.want(doc, &entry);
+            return Ok(None);
+        };
+        match self.apply(|applier| applier.prepare(doc, place, bytes, want, flush)) {
+            Ok(ready) => Ok(Some(ready)),
+            Err(applied) => {
+                self.note(Some(applied), rows);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The bytes that an entry should have, and their hash. No bytes: they must be fetched first.
+    fn bytes_of(
+        &mut self,
+        library: &mut Library,
+        doc: &DocId,
+        entry: &Entry,
+    ) -> Result<Option<(Option<Bytes>, ContentHash)>, RoundError> {
+        if entry.kind == Kind::Dir {
+            return Ok(Some((None, ContentHash([0; 32]))));
+        }
+        if let Some(target) = &entry.target {
+            let hash = ContentHash::of(target.as_bytes());
+            return Ok(Some((Some(Bytes::Link(target.clone())), hash)));
+        }
+        match &entry.content {
+            Some(Content::Inline(bytes)) => {
+                Ok(Some((Some(Bytes::Memory(bytes.clone())), ContentHash::of(bytes))))
+            }
+            Some(Content::Text) => {
+                let Some(row) = library.row(doc)? else { return Ok(None) };
+                let document = library.open(&row)?;
+                let behind = row.changes - library.rows().doc_snapshot(row.handle)?.map_or(0, |(changes, _)| changes);
+                if behind >= limits::SNAPSHOT_EVERY_CHANGES {
+                    let bytes = document.save().map_err(HistoryError::from)?;
+                    let write = Write::Snapshot { handle: row.handle, changes: row.changes, bytes };
+                    self.put_rows(vec![write])?;
+                }
+                let text = document.text().map_err(HistoryError::from)?.unwrap_or_default();
+                let hash = ContentHash::of(text.as_bytes());
+                Ok(Some((Some(Bytes::Memory(text.into_bytes())), hash)))
+            }
+            Some(Content::Reference(content)) => Ok(Some((self.fetched_bytes(doc, content)?, content.hash))),
+            None => Ok(None),
+        }
+    }
+
+    /// Bytes of a reference that are here: fetched before, or in another file of this folder.
+    fn fetched_bytes(&mut self, doc: &DocId, content: &ContentRef) -> Result<Option<Bytes>, RoundError> {
+        let here = {
+            let base = lock(&self.parts.shared.base);
+            wanted_content(&base, &self.documents, doc).is_none()
+        };
+        if here {
+            return Ok(None);
+        }
+        let temp = temp_dir().join(&format!("{DOWNLOAD}{}", content.hash));
+        if self.fetched.remove(&content.hash) {
+            self.keep_fetched(&temp, content)?;
+            return Ok(Some(Bytes::Temp(temp)));
+        }
+        let copies: Vec<RelPath> = {
+            let base = lock(&self.parts.shared.base);
+            base.with_hash(&content.hash).iter().filter_map(|doc| base.path_of(doc)).collect()
+        };
+        for path in copies {
+            if self.copy_verified(&path, &temp, content) {
+                return Ok(Some(Bytes::Temp(temp)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Copies a file of this folder that holds the content, if it still does.
+    fn copy_verified(&self, from: &RelPath, temp: &RelPath, content: &ContentRef) -> bool {
+        let disk = &self.parts.shared.disk;
+        let copy = || -> std::io::Result<bool> {
+            let mut source = disk.open_file(from)?;
+            let mut target = disk.open_or_create(temp)?;
+            target.set_len(0)?;
+            std::io::copy(&mut source, &mut target)?;
+            target.sync_all()?;
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(disk.open_file(temp)?)?;
+            Ok(hasher.finalize().as_bytes() == &content.hash.0)
+        };
+        copy().unwrap_or(false)
+    }
+
+    /// What was fetched can be served, and promoted if it is a text.
+    fn keep_fetched(&self, temp: &RelPath, content: &ContentRef) -> Result<(), RoundError> {
+        let disk = &self.parts.shared.disk;
+        let failed = |source| FsError { operation: "read", path: temp.clone(), source };
+        let mut file = disk.open_file(temp).map_err(failed)?;
+        let (cut, chunks) = content::cut(&mut file, content.len).map_err(failed)?;
+        let mut writes = Vec::new();
+        if cut.list == content.list {
+            writes.push(Write::Content { hash: content.hash, chunks });
+        }
+        if content.len <= limits::TEXT_BYTES_MAX as u64 {
+            let mut bytes = Vec::new();
+            std::io::Seek::rewind(&mut file).map_err(failed)?;
+            std::io::Read::read_to_end(&mut file, &mut bytes).map_err(failed)?;
+            if let Some(text) = text::as_text(&bytes) {
+                writes.push(Write::Text { hash: content.hash, text: text.to_owned() });
+            }
+        }
+        self.put_rows(writes)
+    }
+
+    fn want(&mut self, doc: DocId, entry: &Entry) {
+        if let Some(Content::Reference(content)) = &entry.content {
+            self.wants.entry(content.hash).or_default().insert(doc);
+        }
+    }
+
+    fn ask_for_contents(&mut self) {
+        // What is no longer in the tree is no longer wanted.
+        let documents = &self.documents;
+        self.wants.retain(|hash, docs| {
+            docs.retain(|doc| {
+                let current = documents.entry(doc).and_then(|entry| entry.content.as_ref());
+                documents.view().place_of(doc).is_some()
+                    && matches!(current, Some(Content::Reference(content)) if content.hash == *hash)
+            });
+            !docs.is_empty()
+        });
+        self.parts.mailbox.want(self.wants.keys().copied().collect());
+        for docs in self.wants.values() {
+            let content = docs.first().and_then(|doc| self.documents.entry(doc)).and_then(|entry| entry.content.as_ref());
+            if let Some(Content::Reference(content)) = content {
+                self.parts.fetcher.fetch(Wanted {
+                    space: self.parts.row.space,
+                    content: *content,
+                    folder: Arc::clone(&self.parts.shared),
+                    mailbox: Arc::clone(&self.parts.mailbox),
+                });
+            }
+        }
+    }
+}
