@@ -66,7 +66,9 @@ where
 fn refuse_usage(usage: &clap::Error, json: bool) -> ExitCode {
     if usage.use_stderr() && json {
         let text = usage.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        // What is wrong, and with which arguments; then clap goes on with how it should be.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ").trim_start_matches("error: ").to_owned();
         let error = Error::new(Kind::Usage, message).hint("see how it is used: kith help");
         output::error(&error, true);
     } else {

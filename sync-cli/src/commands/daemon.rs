@@ -83,6 +83,7 @@ pub(super) async fn status(context: &Context) -> Result<Outcome> {
 
 pub(super) async fn stop(context: &Context) -> Result<Outcome> {
     let client = Client::unchecked(&context.config);
+    let asked_pid = client.version().await.ok().map(|reply| reply.pid);
     // One that ends before it has answered is what we want.
     let asked = match client.shutdown().await {
         Ok(()) => true,
@@ -92,6 +93,10 @@ pub(super) async fn stop(context: &Context) -> Result<Outcome> {
     let was_there = asked || run::is_locked(&context.config);
     let deadline = Instant::now() + GONE_MAX;
     while run::is_locked(&context.config) {
+        // Somebody started another one right after: ours is gone.
+        if client.version().await.is_ok_and(|reply| Some(reply.pid) != asked_pid) {
+            break;
+        }
         if Instant::now() >= deadline {
             return Err(Error::new(Kind::TimedOut, "the daemon was asked to stop, and has not yet")
                 .hint("see what it does: kith daemon logs"));
@@ -119,14 +124,17 @@ pub(super) async fn logs(context: &Context, lines: usize, follow: bool) -> Resul
     if !text.is_empty() {
         output::data(text.trim_end_matches('\n'))?;
     }
-    while follow {
+    if !follow {
+        return Ok(Outcome::Done);
+    }
+    // Until Ctrl-C, which ends the command as a whole.
+    loop {
         tokio::time::sleep(FOLLOW).await;
         let text = news(&path, &mut seen).map_err(failed)?;
         if !text.is_empty() {
             output::data(&text)?;
         }
     }
-    Ok(Outcome::Done)
 }
 
 /// The whole lines that a file has beyond what was seen; from its start if it is a new one.

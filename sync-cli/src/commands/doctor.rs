@@ -181,7 +181,7 @@ async fn daemon(context: &Context) -> (Check, Vec<Folder>) {
 
 fn folder(folder: &Folder) -> Check {
     const NAME: &str = "folder";
-    let words = format!("{} is {}", folder.name, super::status::in_words(folder));
+    let words = format!("{}: {}", folder.name, super::status::in_words(folder));
     if !Path::new(&folder.path).is_dir() {
         return Check::fail(
             NAME,

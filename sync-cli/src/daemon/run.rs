@@ -29,8 +29,11 @@ use crate::{
 /// How long the node may take to put everything down.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How often the lock is tried again: a command that looks whether it is free holds it for a moment.
-const LOCK_TRIES: u32 = 5;
+/// How often the lock is tried again while commands look at it, each for a moment.
+const LOCK_TRIES: u32 = 20;
+
+/// The pause between.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long answers that are under way may take after that was asked for.
 const ANSWERS_MAX: Duration = Duration::from_secs(1);
@@ -120,9 +123,10 @@ async fn lock(config: &Config) -> Result<File> {
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+            // A daemon gives way at once: one that lingers would take over when the other is told to stop.
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES && is_only_looked_at(&file) => {
                 tries += 1;
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(LOCK_PAUSE).await;
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::new(Kind::Busy, format!("a daemon already runs for {}", config.home.display()))
@@ -136,11 +140,16 @@ async fn lock(config: &Config) -> Result<File> {
     Ok(file)
 }
 
-/// Whether some daemon holds the lock of a home.
+/// Whether a lock that could not be taken is only shared, by commands like [`is_locked`].
+fn is_only_looked_at(file: &File) -> bool {
+    file.try_lock_shared().is_ok() && file.unlock().is_ok()
+}
+
+/// Whether some daemon holds the lock of a home. It looks with a shared lock, which no daemon takes for another daemon's.
 #[must_use]
 pub fn is_locked(config: &Config) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).write(true).open(config.lock()) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    let Ok(file) = File::open(config.lock()) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// A bound socket, in the form that can be handed to a server more than once.

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::client::{Client, RESTART};
+use super::client::Client;
 use crate::{
     config::Config,
     error::{Error, Kind, Result},
@@ -49,7 +49,7 @@ pub async fn ensure(config: &Config, verbose: u8) -> Result<Client> {
                 Kind::Incompatible,
                 format!("the daemon runs with --network {}, not {}", version.network, config.network),
             )
-            .hint(RESTART));
+            .hint(format!("restart it: kith daemon stop && kith --network {} daemon start", config.network)));
         }
     }
     Ok(client)
