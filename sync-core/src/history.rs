@@ -7,15 +7,10 @@ use std::rc::Rc;
 
 use crate::{
     commit::{Body, BodyKind, Item},
-    doc::{
-        DocError, Document,
-        entry::Entry,
-    },
+    doc::{DocError, Document, entry::Entry},
     ids::{ChangeHash, DocId},
-    store::{
-        Rows, Snapshot, StoreError,
-        row::DocRow,
-    },
+    limits,
+    store::{Rows, Snapshot, StoreError, row::DocRow},
 };
 
 /// A document cannot be opened from the store.
@@ -70,13 +65,7 @@ impl Bodies {
     ///
     /// # Errors
     /// When the store fails or its rows do not fit each other.
-    pub fn change(
-        &mut self,
-        rows: &impl Rows,
-        space: u32,
-        doc: &DocRow,
-        index: u32,
-    ) -> Result<Vec<u8>, StoreError> {
+    pub fn change(&mut self, rows: &impl Rows, space: u32, doc: &DocRow, index: u32) -> Result<Vec<u8>, StoreError> {
         let row = rows.change_row(doc.handle, index)?;
         if row.derived {
             return rows.derived_bytes(doc.handle, index);
@@ -113,19 +102,49 @@ impl Bodies {
     }
 }
 
+/// Documents that were open last, so that the next change to one costs that change and not its whole history.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// The last one was used last. Each with the number of changes that it holds for sure.
+    open: Vec<(DocId, Document, u32)>,
+}
+
+impl Shelf {
+    fn take(&mut self, doc: &DocId) -> Option<(Document, u32)> {
+        let position = self.open.iter().position(|(held, ..)| held == doc)?;
+        let (_, document, changes) = self.open.remove(position);
+        Some((document, changes))
+    }
+
+    fn put(&mut self, doc: DocId, document: Document, changes: u32) {
+        self.take(&doc);
+        if self.open.len() >= limits::OPEN_DOCUMENTS_MAX {
+            self.open.remove(0);
+        }
+        self.open.push((doc, document, changes));
+    }
+}
+
 /// Reads documents of one space as of one committed turn.
 #[derive(Debug)]
 pub struct Library {
     snapshot: Snapshot,
     space: u32,
     bodies: Bodies,
+    shelf: Shelf,
 }
 
 impl Library {
-    /// Reads through `snapshot` the space with this handle.
+    /// Reads through `snapshot` the space with this handle, with documents that are open from before.
     #[must_use]
-    pub fn new(snapshot: Snapshot, space: u32) -> Self {
-        Self { snapshot, space, bodies: Bodies::default() }
+    pub fn new(snapshot: Snapshot, space: u32, shelf: Shelf) -> Self {
+        Self { snapshot, space, bodies: Bodies::default(), shelf }
+    }
+
+    /// Ends the view of this turn and gives back what is open.
+    #[must_use]
+    pub fn into_shelf(self) -> Shelf {
+        self.shelf
     }
 
     /// The store's rows.
@@ -142,11 +161,21 @@ impl Library {
         self.snapshot.document(self.space, doc)
     }
 
-    /// Opens a document whole: its snapshot, and the changes behind it in one batch.
+    /// Opens a document whole: from the shelf if it is there, else from its snapshot, and the changes behind it in one
+    /// batch. Whoever has done with it may [`put it back`](Self::put_back).
     ///
     /// # Errors
     /// When the store fails or Automerge does.
-    pub fn open(&mut self, row: &DocRow) -> Result<Document, HistoryError> {
+    pub fn open(&mut self, doc: &DocId, row: &DocRow) -> Result<Document, HistoryError> {
+        if let Some((mut document, held)) = self.shelf.take(doc)
+            && held <= row.changes
+        {
+            self.catch_up(&mut document, row, held)?;
+            // One with an edit that was never taken is of no use.
+            if document.heads() == row.heads {
+                return Ok(document);
+            }
+        }
         let (mut document, from) = match self.snapshot.doc_snapshot(row.handle)? {
             Some((changes, bytes)) => (Document::from_snapshot(&bytes)?, changes),
             None => (Document::from_changes::<Vec<u8>>([])?, 0),
@@ -155,11 +184,15 @@ impl Library {
         Ok(document)
     }
 
-    /// Brings an open document that holds the first `from` changes up to its row.
-    ///
-    /// # Errors
-    /// When the store fails or Automerge does; the document must be dropped then.
-    pub fn catch_up(&mut self, document: &mut Document, row: &DocRow, from: u32) -> Result<(), HistoryError> {
+    /// Keeps a document that [`open`](Self::open) gave open for the next time.
+    pub fn put_back(&mut self, doc: &DocId, row: &DocRow, document: Document) {
+        self.shelf.put(*doc, document, row.changes);
+    }
+
+    fn catch_up(&mut self, document: &mut Document, row: &DocRow, from: u32) -> Result<(), HistoryError> {
+        if from == row.changes {
+            return Ok(());
+        }
         let changes = (from..row.changes)
             .map(|index| self.bodies.change(&self.snapshot, self.space, row, index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -181,7 +214,39 @@ impl Library {
         {
             return Ok(entry);
         }
-        Ok(self.open(row)?.entry()?)
+        let document = self.open(doc, row)?;
+        let entry = document.entry()?;
+        self.put_back(doc, row, document);
+        Ok(entry)
+    }
+
+    /// The text of a document now, if its content is one.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn text(&mut self, doc: &DocId, row: &DocRow) -> Result<Option<String>, HistoryError> {
+        let document = self.open(doc, row)?;
+        let text = document.text()?;
+        self.put_back(doc, row, document);
+        Ok(text)
+    }
+
+    /// A fresh snapshot of a document with many changes behind its last one, proven to load.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn due_snapshot(&mut self, doc: &DocId, row: &DocRow) -> Result<Option<Vec<u8>>, HistoryError> {
+        let covered = match self.snapshot.doc_snapshot(row.handle)? {
+            Some((changes, _)) => changes,
+            None => 0,
+        };
+        if row.changes < covered + limits::SNAPSHOT_EVERY_CHANGES {
+            return Ok(None);
+        }
+        let document = self.open(doc, row)?;
+        let bytes = document.save()?;
+        self.put_back(doc, row, document);
+        Ok(Some(bytes))
     }
 
     /// The bytes of a document's root change.
@@ -196,7 +261,12 @@ impl Library {
     ///
     /// # Errors
     /// When the store fails.
-    pub fn closure(&mut self, doc: &DocId, row: &DocRow, of: &ChangeHash) -> Result<Option<Vec<Vec<u8>>>, HistoryError> {
+    pub fn closure(
+        &mut self,
+        doc: &DocId,
+        row: &DocRow,
+        of: &ChangeHash,
+    ) -> Result<Option<Vec<Vec<u8>>>, HistoryError> {
         let index = if of.0 == doc.0 { Some(0) } else { self.snapshot.change_index(row.handle, of)? };
         let Some(index) = index else {
             return Ok(None);

@@ -248,14 +248,8 @@ mod tests {
             ReplicaId::derive(device, space, epoch).to_string(),
             include_str!("../vectors/replica_id.hex").trim()
         );
-        assert_eq!(
-            space.tag(device).to_string(),
-            include_str!("../vectors/space_tag.hex").trim()
-        );
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(&space.topic()),
-            include_str!("../vectors/topic.hex").trim()
-        );
+        assert_eq!(space.tag(device).to_string(), include_str!("../vectors/space_tag.hex").trim());
+        assert_eq!(data_encoding::HEXLOWER.encode(&space.topic()), include_str!("../vectors/topic.hex").trim());
     }
 
     #[test]

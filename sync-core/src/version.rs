@@ -141,11 +141,7 @@ impl VersionVector {
             .iter()
             .filter_map(|(replica, tip)| {
                 let held = other.len_of(replica);
-                (tip.n > held).then_some(LogRange {
-                    replica: *replica,
-                    from: held + 1,
-                    to: tip.n,
-                })
+                (tip.n > held).then_some(LogRange { replica: *replica, from: held + 1, to: tip.n })
             })
             .collect()
     }
@@ -153,10 +149,7 @@ impl VersionVector {
     /// Whether everything that `other` counts is counted here. Hashes are not compared.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(replica, tip)| self.len_of(replica) >= tip.n)
+        other.0.iter().all(|(replica, tip)| self.len_of(replica) >= tip.n)
     }
 
     /// How the two relate by their numbers. Equal numbers with unequal hashes are a fork, which
@@ -174,10 +167,7 @@ impl VersionVector {
     /// Replicas of equal length and unequal hash.
     pub fn forked_at<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = ReplicaId> + 'a {
         self.0.iter().filter_map(|(replica, tip)| {
-            other
-                .tip(replica)
-                .is_some_and(|theirs| theirs.n == tip.n && theirs.hash != tip.hash)
-                .then_some(*replica)
+            other.tip(replica).is_some_and(|theirs| theirs.n == tip.n && theirs.hash != tip.hash).then_some(*replica)
         })
     }
 }

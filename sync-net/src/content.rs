@@ -91,10 +91,7 @@ impl Folders {
 
     fn tagged(&self, peer: DeviceId, tag: SpaceTag) -> Option<(SpaceId, Arc<FolderShared>)> {
         let folders = lock(&self.0);
-        folders
-            .iter()
-            .find(|(space, _)| space.tag(peer) == tag)
-            .map(|(space, folder)| (*space, Arc::clone(folder)))
+        folders.iter().find(|(space, _)| space.tag(peer) == tag).map(|(space, folder)| (*space, Arc::clone(folder)))
     }
 }
 

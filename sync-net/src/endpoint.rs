@@ -19,13 +19,7 @@ use iroh_mdns_address_lookup::MdnsAddressLookup;
 use sync_core::wire::{CONTENT_ALPN, CloseCode, JOIN_ALPN, SYNC_ALPN};
 use tokio::sync::watch;
 
-use crate::{
-    actor::EngineStatus,
-    config::Network,
-    error::NodeError,
-    identity,
-    session::device_of,
-};
+use crate::{actor::EngineStatus, config::Network, error::NodeError, identity, session::device_of};
 
 /// Streams that a peer may have open at once: one for the session, the rest for contents.
 const STREAMS_MAX: u32 = 64;
@@ -80,7 +74,9 @@ fn transport() -> QuicTransportConfig {
 
 fn builder(network: Network, key: SecretKey, lookup: MemoryLookup) -> Builder {
     let builder = match network {
-        Network::Public => Endpoint::builder(presets::N0).address_lookup(MdnsAddressLookup::builder().service_name("kith")),
+        Network::Public => {
+            Endpoint::builder(presets::N0).address_lookup(MdnsAddressLookup::builder().service_name("kith"))
+        }
         Network::Lan => Endpoint::builder(presets::Minimal)
             .relay_mode(RelayMode::Disabled)
             .address_lookup(MdnsAddressLookup::builder().service_name("kith")),
@@ -89,11 +85,12 @@ fn builder(network: Network, key: SecretKey, lookup: MemoryLookup) -> Builder {
             .portmapper_config(PortmapperConfig::Disabled)
             .net_report_config(iroh::NetReportConfig::minimal()),
     };
-    builder
-        .secret_key(key)
-        .address_lookup(lookup)
-        .transport_config(transport())
-        .alpns(vec![SYNC_ALPN.to_vec(), CONTENT_ALPN.to_vec(), JOIN_ALPN.to_vec(), iroh_gossip::ALPN.to_vec()])
+    builder.secret_key(key).address_lookup(lookup).transport_config(transport()).alpns(vec![
+        SYNC_ALPN.to_vec(),
+        CONTENT_ALPN.to_vec(),
+        JOIN_ALPN.to_vec(),
+        iroh_gossip::ALPN.to_vec(),
+    ])
 }
 
 /// Binds the endpoint, at the port that it had last where that is free.

@@ -116,9 +116,9 @@ impl NodeError {
             }
             Self::NoFolder(_) | Self::Refused(Refused::NoSpace) => NodeErrorKind::NotFound,
             Self::AmbiguousFolder(_) => NodeErrorKind::Ambiguous,
-            Self::Invite(_)
-            | Self::Rejected(_)
-            | Self::Refused(Refused::NotAllowed(_) | Refused::Invite(_)) => NodeErrorKind::Refused,
+            Self::Invite(_) | Self::Rejected(_) | Self::Refused(Refused::NotAllowed(_) | Refused::Invite(_)) => {
+                NodeErrorKind::Refused
+            }
             Self::Unreachable { .. } => NodeErrorKind::Unreachable,
             Self::Store(StoreError::Locked) => NodeErrorKind::Locked,
             Self::Store(StoreError::Schema { .. }) | Self::Protocol { .. } => NodeErrorKind::Incompatible,

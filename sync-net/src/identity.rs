@@ -42,9 +42,10 @@ pub(crate) fn load_or_create(home: &Path) -> Result<SecretKey, NodeError> {
                 let open = io::Error::new(io::ErrorKind::PermissionDenied, "others may read this key: chmod 600 it");
                 return Err(home_error(path)(open));
             }
-            let bytes = text.trim().parse::<sync_core::ids::DeviceId>().map_err(|_| {
-                home_error(path)(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a key"))
-            })?;
+            let bytes = text
+                .trim()
+                .parse::<sync_core::ids::DeviceId>()
+                .map_err(|_| home_error(path)(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a key")))?;
             Ok(SecretKey::from_bytes(&bytes.0))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -43,7 +43,13 @@ enum Wire {
 /// Most addresses that an invite carries.
 const ADDRESSES_MAX: usize = 16;
 
-fn check(space: &SpaceId, secret: &[u8; 32], host: &DeviceId, addresses: &[SocketAddr], relay: Option<&str>) -> [u8; 4] {
+fn check(
+    space: &SpaceId,
+    secret: &[u8; 32],
+    host: &DeviceId,
+    addresses: &[SocketAddr],
+    relay: Option<&str>,
+) -> [u8; 4] {
     let addresses = postcard::to_stdvec(&(addresses, relay)).unwrap_or_default();
     let hash = sync_core::ids::derive(sync_core::ids::context::INVITE_CHECK, &[&space.0, secret, &host.0, &addresses]);
     [hash[0], hash[1], hash[2], hash[3]]

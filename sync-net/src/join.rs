@@ -84,15 +84,11 @@ pub(crate) async fn join(
     invite: &Invite,
 ) -> Result<Welcome, NodeError> {
     let peer = invite.host().id.fmt_short().to_string();
-    let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Unreachable {
-        peer: peer.clone(),
-        source,
-    };
+    let unreachable =
+        |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Unreachable { peer: peer.clone(), source };
     let timeout = tokio::time::timeout(JOIN_TIMEOUT, async {
-        let connection = endpoint
-            .connect(invite.host().clone(), JOIN_ALPN)
-            .await
-            .map_err(|error| unreachable(error.into()))?;
+        let connection =
+            endpoint.connect(invite.host().clone(), JOIN_ALPN).await.map_err(|error| unreachable(error.into()))?;
         let response = ask(&connection, own, name, invite).await;
         let answer = match response {
             Some(response) => Ok(response),

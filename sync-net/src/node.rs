@@ -84,8 +84,8 @@ impl NodeBuilder {
         let engine = Engine::open(store, signer, rand::random())?;
         let own = engine.device();
         let runtime = tokio::runtime::Handle::current();
-        let (handle, announced, thread) = EngineHandle::start(engine, clock)
-            .map_err(|source| NodeError::Home { path: self.home.clone(), source })?;
+        let (handle, announced, thread) =
+            EngineHandle::start(engine, clock).map_err(|source| NodeError::Home { path: self.home.clone(), source })?;
         let lookup = MemoryLookup::new();
         dial::remember(&lookup, peers);
         let endpoint = endpoint::bind(&self.home, self.network, key, lookup.clone(), handle.status()).await?;
@@ -111,14 +111,8 @@ impl NodeBuilder {
             clock,
             tasks: tasks.clone(),
         };
-        let fetcher = Fetcher::new(
-            endpoint.clone(),
-            handle.clone(),
-            Arc::clone(&sessions),
-            own,
-            tasks.clone(),
-            runtime,
-        );
+        let fetcher =
+            Fetcher::new(endpoint.clone(), handle.clone(), Arc::clone(&sessions), own, tasks.clone(), runtime);
         let background = vec![
             tasks.spawn(dial::run(dialing)),
             tasks.spawn(gossip::run(gossip, handle.clone(), own, announced, tasks.clone())),
@@ -378,10 +372,12 @@ impl Node {
                 reason: format!("{} shows another history of one device: it was copied or restored", peer.name),
             }
         }));
-        problems.extend(report.halted.iter().map(|reason| crate::status::ProblemStatus {
-            path: String::new(),
-            reason: reason.clone(),
-        }));
+        problems.extend(
+            report
+                .halted
+                .iter()
+                .map(|reason| crate::status::ProblemStatus { path: String::new(), reason: reason.clone() }),
+        );
         let state = state(&report, space, &peers, !problems.is_empty());
         let first_sync = report.files < report.files_wanted || !report.caught_up;
         FolderStatus {
@@ -395,8 +391,7 @@ impl Node {
             conflicts: report.conflicts,
             problems,
             peers,
-            progress: first_sync
-                .then_some(Progress { files_done: report.files, files_total: report.files_wanted }),
+            progress: first_sync.then_some(Progress { files_done: report.files, files_total: report.files_wanted }),
         }
     }
 
@@ -431,11 +426,8 @@ impl Node {
             };
             let reachable = |device: &DeviceId| self.0.sessions.is_up(device) || !self.0.dialer.has_tried(device);
             // Without a genesis nothing has come yet, not even who the members are.
-            let here = space.name.is_some()
-                && !report.busy
-                && report.lacking == 0
-                && report.halted.is_none()
-                && space.settled;
+            let here =
+                space.name.is_some() && !report.busy && report.lacking == 0 && report.halted.is_none() && space.settled;
             here && space.peers.iter().filter(|peer| reachable(&peer.device)).all(|peer| peer.synced)
         })
     }
@@ -538,9 +530,7 @@ impl Node {
     fn space_row(&self, space: &SpaceId) -> Result<(u32, ReplicaId), NodeError> {
         let spaces = self.0.engine.store.read()?.spaces()?;
         let found = spaces.into_iter().find(|(_, row)| row.id == *space);
-        found
-            .map(|(handle, row)| (handle, row.replica))
-            .ok_or(NodeError::Refused(sync_core::engine::Refused::NoSpace))
+        found.map(|(handle, row)| (handle, row.replica)).ok_or(NodeError::Refused(sync_core::engine::Refused::NoSpace))
     }
 
     /// A folder by name, path, or the beginning of its space's id.

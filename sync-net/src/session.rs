@@ -74,8 +74,7 @@ impl Sessions {
     /// that one side dialled, the newer.
     fn keep(&self, own: DeviceId, session: SessionId, connection: &Connection) -> bool {
         let peer = device_of(connection);
-        let dialled_by_smaller =
-            |connection: &Connection| (connection.side() == Side::Client) == (own < peer);
+        let dialled_by_smaller = |connection: &Connection| (connection.side() == Side::Client) == (own < peer);
         let mut up = lock(&self.up);
         if let Some(held) = up.get(&peer) {
             let alive = held.connection.close_reason().is_none();

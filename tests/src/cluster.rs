@@ -12,7 +12,7 @@ use sync_core::{
         promotion, text,
     },
     engine::{Command, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket},
-    history::Library,
+    history::{Library, Shelf},
     ids::{DocId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
     store::{Edit, Store},
@@ -70,12 +70,15 @@ impl Cluster {
             frames_sent: 0,
             faults: Vec::new(),
         };
-        let founded = cluster.command(0, Command::CreateSpace {
-            name: "space".into(),
-            device_name: "device 0".into(),
-            random: [7; 32],
-            epoch: InstallEpoch([0; 16]),
-        });
+        let founded = cluster.command(
+            0,
+            Command::CreateSpace {
+                name: "space".into(),
+                device_name: "device 0".into(),
+                random: [7; 32],
+                epoch: InstallEpoch([0; 16]),
+            },
+        );
         let Outcome::Space(space) = founded else { panic!("a space is founded") };
         cluster.space = space;
         for joiner in 1..count {
@@ -112,8 +115,7 @@ impl Cluster {
     /// # Panics
     /// When it is refused.
     pub fn command(&mut self, at: usize, command: Command) -> Outcome {
-        self.turn(at, vec![Input::Command { command, ticket: Ticket(0) }])
-            .expect("a command is answered")
+        self.turn(at, vec![Input::Command { command, ticket: Ticket(0) }]).expect("a command is answered")
     }
 
     /// Gives an engine one turn and carries its effects out; returns the answer to a command or edit.
@@ -218,7 +220,7 @@ impl Cluster {
     fn library(&self, at: usize) -> Library {
         let snapshot = self.engines[at].store().read().expect("reads");
         let handle = self.engines[at].space_handle(&self.space).expect("is in the space");
-        Library::new(snapshot, handle)
+        Library::new(snapshot, handle, Shelf::default())
     }
 
     /// The ids of all documents that an engine holds.
@@ -230,7 +232,7 @@ impl Cluster {
     fn open(&self, at: usize, doc: DocId) -> Document {
         let mut library = self.library(at);
         let row = library.row(&doc).expect("reads").expect("is held");
-        library.open(&row).expect("opens")
+        library.open(&doc, &row).expect("opens")
     }
 
     fn submit(&mut self, at: usize, items: Vec<Item>) {
@@ -244,9 +246,7 @@ impl Cluster {
     /// Makes a file or, without content, a directory.
     pub fn create(&mut self, at: usize, parent: Option<DocId>, name: &str, content: Option<&str>) -> DocId {
         let spec = match content {
-            Some(text) => {
-                RootSpec::file(self.space, parent, name, RootContent::Inline(text.as_bytes().to_vec()))
-            }
+            Some(text) => RootSpec::file(self.space, parent, name, RootContent::Inline(text.as_bytes().to_vec())),
             None => RootSpec::dir(self.space, parent, name),
         };
         let root = spec.build();

@@ -1,7 +1,10 @@
 //! Random edits, moves, deletes and deliveries over three engines in memory end equal.
 
 use proptest::prelude::*;
-use sync_core::{doc::entry::{EntryOp, Kind}, ids::DocId};
+use sync_core::{
+    doc::entry::{EntryOp, Kind},
+    ids::DocId,
+};
 use sync_tests::cluster::Cluster;
 
 const DEVICES: usize = 3;
@@ -39,11 +42,8 @@ const NAMES: [&str; 4] = ["a.txt", "b.txt", "c", "d"];
 const LINES: [&str; 5] = ["", "alpha\n", "beta gamma\n", "über 漢\r\n", "}\n"];
 
 fn pick(cluster: &Cluster, at: usize, index: usize, wanted: impl Fn(Kind) -> bool) -> Option<DocId> {
-    let docs: Vec<DocId> = cluster
-        .entries(at)
-        .into_iter()
-        .filter_map(|(doc, entry)| wanted(entry.kind).then_some(doc))
-        .collect();
+    let docs: Vec<DocId> =
+        cluster.entries(at).into_iter().filter_map(|(doc, entry)| wanted(entry.kind).then_some(doc)).collect();
     (!docs.is_empty()).then(|| docs[index % docs.len()])
 }
 

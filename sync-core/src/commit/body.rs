@@ -189,8 +189,7 @@ impl PackedBody {
         match self {
             Self::Plain(bytes) if bytes.len() <= limits::BODY_BYTES_MAX => Ok(bytes.into()),
             Self::Zstd { len, bytes } if *len as usize <= limits::BODY_BYTES_MAX => {
-                let plain =
-                    zstd::bulk::decompress(bytes, *len as usize).map_err(|_| BodyError::Compressed)?;
+                let plain = zstd::bulk::decompress(bytes, *len as usize).map_err(|_| BodyError::Compressed)?;
                 if plain.len() != *len as usize {
                     return Err(BodyError::Compressed);
                 }
@@ -220,11 +219,7 @@ mod tests {
     use super::*;
 
     fn items(count: usize) -> Body {
-        let item = Item::Promotion {
-            doc: DocId([1; 32]),
-            of: ChangeHash([2; 32]),
-            hash: ChangeHash([3; 32]),
-        };
+        let item = Item::Promotion { doc: DocId([1; 32]), of: ChangeHash([2; 32]), hash: ChangeHash([3; 32]) };
         Body::Changes(vec![item; count])
     }
 
@@ -235,10 +230,7 @@ mod tests {
         assert_eq!(Body::decode(&bytes, BodyKind::Changes), Ok(body));
         let past = items(limits::BODY_ITEMS_MAX + 1);
         assert_eq!(past.encode(), Err(BodyError::TooLarge));
-        assert_eq!(
-            Body::decode(&past.to_postcard(), BodyKind::Changes),
-            Err(BodyError::TooLarge)
-        );
+        assert_eq!(Body::decode(&past.to_postcard(), BodyKind::Changes), Err(BodyError::TooLarge));
     }
 
     #[test]

@@ -139,11 +139,7 @@ impl Signed {
     pub fn create(header: &Header, body: &Body, key: &SecretKey) -> Result<Self, BodyError> {
         let encoded = header.encode();
         let signature = key.sign(context::COMMIT_SIGNATURE, &[&encoded]);
-        Ok(Self {
-            header: encoded,
-            signature,
-            body: PackedBody::pack(&body.encode()?),
-        })
+        Ok(Self { header: encoded, signature, body: PackedBody::pack(&body.encode()?) })
     }
 
     /// The hash that names this commit.
@@ -164,12 +160,7 @@ impl Signed {
     /// # Errors
     /// The first check that fails.
     pub fn verify(&self, header: Header, device: DeviceId) -> Result<Verified, RefusedCommit> {
-        if !verify(
-            &device.0,
-            context::COMMIT_SIGNATURE,
-            &[&self.header],
-            &self.signature,
-        ) {
+        if !verify(&device.0, context::COMMIT_SIGNATURE, &[&self.header], &self.signature) {
             return Err(CommitError::Signature.into());
         }
         let body = self.body.unpack()?;
@@ -177,11 +168,7 @@ impl Signed {
             return Err(CommitError::BodyHash.into());
         }
         let body = Body::decode(&body, header.kind)?;
-        Ok(Verified {
-            hash: self.hash(),
-            header,
-            body,
-        })
+        Ok(Verified { hash: self.hash(), header, body })
     }
 }
 
@@ -217,10 +204,7 @@ mod tests {
         let key = SecretKey::from_bytes(&[9; 32]);
         let space = SpaceId([2; 32]);
         let epoch = InstallEpoch([3; 16]);
-        let body = Body::Changes(vec![Item::Change {
-            doc: DocId([5; 32]),
-            bytes: vec![6; 600],
-        }]);
+        let body = Body::Changes(vec![Item::Change { doc: DocId([5; 32]), bytes: vec![6; 600] }]);
         let encoded = body.encode().expect("small");
         let header = Header {
             space,
@@ -232,10 +216,7 @@ mod tests {
             body_hash: Body::hash(&encoded),
             body_len: encoded.len() as u32,
             wall_ms: 1_700_000_000_000,
-            origin: Some(Origin {
-                device: key.device(),
-                epoch,
-            }),
+            origin: Some(Origin { device: key.device(), epoch }),
         };
         (key, header, body)
     }
@@ -265,10 +246,7 @@ mod tests {
             data_encoding::HEXLOWER.encode(&signed.header),
             include_str!("../../vectors/commit_header.hex").trim()
         );
-        assert_eq!(
-            signed.hash().to_string(),
-            include_str!("../../vectors/commit_hash.hex").trim()
-        );
+        assert_eq!(signed.hash().to_string(), include_str!("../../vectors/commit_hash.hex").trim());
         assert_eq!(
             data_encoding::HEXLOWER.encode(&signed.signature.to_bytes()),
             include_str!("../../vectors/commit_signature.hex").trim()

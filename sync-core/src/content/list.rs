@@ -38,9 +38,7 @@ pub fn decode_list(encoded: &[u8], len: u64) -> Option<Vec<ChunkEntry>> {
         return None;
     }
     let (chunks, rest) = postcard::take_from_bytes::<Vec<ChunkEntry>>(encoded).ok()?;
-    let sane = chunks
-        .iter()
-        .all(|chunk| chunk.len > 0 && chunk.len as usize <= limits::CHUNK_BYTES_MAX);
+    let sane = chunks.iter().all(|chunk| chunk.len > 0 && chunk.len as usize <= limits::CHUNK_BYTES_MAX);
     let total: u64 = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
     (rest.is_empty() && sane && total == len && chunks.len() <= limits::CHUNKS_MAX).then_some(chunks)
 }

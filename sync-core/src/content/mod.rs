@@ -40,11 +40,8 @@ pub fn cut(source: impl Read, size: u64) -> io::Result<(ContentRef, Vec<ChunkEnt
         len += chunk.data.len() as u64;
         chunks.push(ChunkEntry { hash: ChunkHash::of(&chunk.data), len: chunk.data.len() as u32 });
     }
-    let content = ContentRef {
-        hash: ContentHash(*whole.finalize().as_bytes()),
-        len,
-        list: list_hash(&encode_list(&chunks)),
-    };
+    let content =
+        ContentRef { hash: ContentHash(*whole.finalize().as_bytes()), len, list: list_hash(&encode_list(&chunks)) };
     Ok((content, chunks))
 }
 

@@ -166,11 +166,7 @@ impl RootSpec {
     /// A symbolic link.
     #[must_use]
     pub fn link(space: SpaceId, parent: Option<DocId>, name: &str, target: &str) -> Self {
-        Self {
-            target: Some(target.to_owned()),
-            kind: Kind::Link,
-            ..Self::dir(space, parent, name)
-        }
+        Self { target: Some(target.to_owned()), kind: Kind::Link, ..Self::dir(space, parent, name) }
     }
 
     fn actor(&self) -> ReplicaId {
@@ -225,10 +221,7 @@ impl RootSpec {
             put(key::TARGET, target.as_str().into());
         }
         tx.commit_with(CommitOptions::default().with_message(SCHEMA).with_time(0));
-        automerge
-            .get_last_local_change()
-            .expect("the transaction had operations")
-            .into()
+        automerge.get_last_local_change().expect("the transaction had operations").into()
     }
 
     /// Checks that `bytes` are the root change that their own values derive, as the door demands of a change whose
@@ -284,9 +277,9 @@ fn encode_reference(content: &ContentRef) -> Vec<u8> {
 fn decode_content(bytes: &[u8]) -> Result<Content, DocError> {
     match bytes.split_first() {
         Some((&INLINE, rest)) => Ok(Content::Inline(rest.to_vec())),
-        Some((&REFERENCE, rest)) => postcard::from_bytes(rest)
-            .map(Content::Reference)
-            .map_err(|_| DocError::NotAnEntry("content reference")),
+        Some((&REFERENCE, rest)) => {
+            postcard::from_bytes(rest).map(Content::Reference).map_err(|_| DocError::NotAnEntry("content reference"))
+        }
         _ => Err(DocError::NotAnEntry("content")),
     }
 }
@@ -295,9 +288,7 @@ fn decode_parent(bytes: &[u8]) -> Result<Option<DocId>, DocError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    DocId::from_slice(bytes)
-        .map(Some)
-        .ok_or(DocError::NotAnEntry("parent"))
+    DocId::from_slice(bytes).map(Some).ok_or(DocError::NotAnEntry("parent"))
 }
 
 /// Registers as they are read one by one.
@@ -425,7 +416,10 @@ impl Document {
             // The last one is the winner.
             for (index, (value, id)) in all.iter().enumerate() {
                 let wins = index + 1 == all.len();
-                if wins && name == key::PARENT && let ObjId::Id(counter, actor, _) = id {
+                if wins
+                    && name == key::PARENT
+                    && let ObjId::Id(counter, actor, _) = id
+                {
                     registers.parent_stamp = (*counter, actor.to_bytes().to_vec());
                 }
                 match (wins, name.as_str(), value) {
@@ -451,7 +445,10 @@ impl Document {
         }
         entry.lost_contents = lost_contents;
         entry.lost_place = lost_place;
-        entry.first_parent = self.first_parent()?.filter(|first| Some(*first) != entry.parent);
+        // Only directories can be in a cycle, and only then is this asked for.
+        if entry.kind == Kind::Dir {
+            entry.first_parent = self.first_parent()?.filter(|first| Some(*first) != entry.parent);
+        }
         Ok(entry)
     }
 
@@ -563,10 +560,7 @@ impl Document {
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
             made.ok_or(DocError::NoChange)
         })?;
-        let change = self
-            .automerge
-            .get_change_by_hash(&made)
-            .ok_or(DocError::StaleBase)?;
+        let change = self.automerge.get_change_by_hash(&made).ok_or(DocError::StaleBase)?;
         // Automerge takes another actor where the heads lack this one's last change.
         if change.actor_id() != &actor_of(replica) {
             return Err(DocError::StaleBase);
@@ -589,10 +583,7 @@ mod tests {
 
     #[test]
     fn the_root_change_is_the_one_of_the_specification() {
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(&file().bytes),
-            include_str!("../../vectors/entry_root.hex").trim()
-        );
+        assert_eq!(data_encoding::HEXLOWER.encode(&file().bytes), include_str!("../../vectors/entry_root.hex").trim());
     }
 
     #[test]
@@ -662,9 +653,7 @@ mod tests {
         let other = theirs.edit(B, &at, &[EntryOp::Content(reference(2))]).expect("edits");
         ours.apply([&other.bytes]).expect("applies");
         let entry = ours.entry().expect("reads");
-        let Some(Content::Reference(winner)) = entry.content else {
-            panic!("a reference wins over what it replaced")
-        };
+        let Some(Content::Reference(winner)) = entry.content else { panic!("a reference wins over what it replaced") };
         assert_eq!(entry.lost_contents.len(), 1);
         assert_ne!(entry.lost_contents[0].hash, winner.hash);
     }

@@ -68,10 +68,7 @@ pub struct NewChange {
 
 impl From<Change> for NewChange {
     fn from(change: Change) -> Self {
-        Self {
-            hash: ChangeHash(change.hash().0),
-            bytes: change.raw_bytes().to_vec(),
-        }
+        Self { hash: ChangeHash(change.hash().0), bytes: change.raw_bytes().to_vec() }
     }
 }
 
@@ -109,29 +106,18 @@ impl Document {
     /// # Errors
     /// When Automerge refuses one or a dependency is missing. The document must be dropped then.
     pub fn apply<B: AsRef<[u8]>>(&mut self, changes: impl IntoIterator<Item = B>) -> Result<(), DocError> {
-        let changes = changes
-            .into_iter()
-            .map(|bytes| decode(bytes.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let changes = changes.into_iter().map(|bytes| decode(bytes.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let automerge = &mut self.automerge;
         guarded(|| {
             automerge.apply_changes(changes)?;
-            if automerge.get_missing_deps(&[]).is_empty() {
-                Ok(())
-            } else {
-                Err(DocError::MissingDependency)
-            }
+            if automerge.get_missing_deps(&[]).is_empty() { Ok(()) } else { Err(DocError::MissingDependency) }
         })
     }
 
     /// Changes that nothing else here depends on, sorted.
     #[must_use]
     pub fn heads(&self) -> Vec<ChangeHash> {
-        self.automerge
-            .get_heads()
-            .into_iter()
-            .map(|hash| ChangeHash(hash.0))
-            .collect()
+        self.automerge.get_heads().into_iter().map(|hash| ChangeHash(hash.0)).collect()
     }
 
     /// The whole document in Automerge's compact form, proven to load to the same heads.
@@ -140,19 +126,13 @@ impl Document {
     /// When it does not.
     pub fn save(&self) -> Result<Vec<u8>, DocError> {
         let bytes = guarded(|| Ok(self.automerge.save()))?;
-        if Self::from_snapshot(&bytes)?.heads() == self.heads() {
-            Ok(bytes)
-        } else {
-            Err(DocError::Snapshot)
-        }
+        if Self::from_snapshot(&bytes)?.heads() == self.heads() { Ok(bytes) } else { Err(DocError::Snapshot) }
     }
 
     /// Whether every hash names a change of this document.
     #[must_use]
     pub fn has(&self, hashes: &[ChangeHash]) -> bool {
-        hashes
-            .iter()
-            .all(|hash| self.automerge.get_change_meta_by_hash(&hash_of(*hash)).is_some())
+        hashes.iter().all(|hash| self.automerge.get_change_meta_by_hash(&hash_of(*hash)).is_some())
     }
 }
 
@@ -193,9 +173,7 @@ pub(crate) mod testing {
         let mut document = Document::from_changes([&root.bytes, &promoted.bytes]).expect("opens");
         let at = document.heads();
         let splice = Splice { at: 4, delete: 3, insert: "zwei ünd".into() };
-        let edit = document
-            .edit(ReplicaId([9; 16]), &at, &[EntryOp::Splice(vec![splice])])
-            .expect("edits");
+        let edit = document.edit(ReplicaId([9; 16]), &at, &[EntryOp::Splice(vec![splice])]).expect("edits");
         [root.bytes, promoted.bytes, edit.bytes]
             .into_iter()
             .map(|bytes| {

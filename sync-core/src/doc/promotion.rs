@@ -57,10 +57,7 @@ pub fn build<B: AsRef<[u8]>>(history: impl IntoIterator<Item = B>, text: &str) -
         tx.commit_with(CommitOptions::default().with_message(SCHEMA).with_time(0));
         Ok(())
     })?;
-    automerge
-        .get_last_local_change()
-        .map(NewChange::from)
-        .ok_or(DocError::NotAnEntry("nothing to promote"))
+    automerge.get_last_local_change().map(NewChange::from).ok_or(DocError::NotAnEntry("nothing to promote"))
 }
 
 /// Checks a promotion that travelled as bytes, because its content does not rest inline: makes it again from the text
@@ -119,13 +116,11 @@ mod tests {
             let mut document = Document::from_changes([&root.bytes, &promotion.bytes]).expect("opens");
             let splice = Splice { at, delete: 0, insert: insert.into() };
             let heads = document.heads();
-            document
-                .edit(ReplicaId([replica; 16]), &heads, &[EntryOp::Splice(vec![splice])])
-                .expect("edits")
+            document.edit(ReplicaId([replica; 16]), &heads, &[EntryOp::Splice(vec![splice])]).expect("edits")
         };
         let (first, second) = (edit(1, 0, "zero\n"), edit(2, 14, "four\n"));
-        let merged = Document::from_changes([&root, &promotion, &second, &first].map(|change| &change.bytes))
-            .expect("opens");
+        let merged =
+            Document::from_changes([&root, &promotion, &second, &first].map(|change| &change.bytes)).expect("opens");
         assert_eq!(merged.text().expect("reads").as_deref(), Some("zero\none\ntwo\nthree\nfour\n"));
     }
 

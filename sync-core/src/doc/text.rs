@@ -89,11 +89,7 @@ fn push_hunk(splices: &mut Vec<Splice>, at: usize, old: &str, new: &str) {
         new_words.advance_to(hunk.after.start, &new_tokens);
         let (offset, gone) = old_words.take_to(hunk.before.end, &old_tokens);
         let (_, come) = new_words.take_to(hunk.after.end, &new_tokens);
-        splices.push(Splice {
-            at: at + offset,
-            delete: gone.chars().count(),
-            insert: come.to_owned(),
-        });
+        splices.push(Splice { at: at + offset, delete: gone.chars().count(), insert: come.to_owned() });
     }
 }
 
@@ -159,10 +155,7 @@ mod tests {
     }
 
     fn text() -> impl Strategy<Value = String> {
-        (
-            proptest::collection::vec((line(), prop_oneof![Just("\n"), Just("\r\n"), Just("\r")]), 0..12),
-            line(),
-        )
+        (proptest::collection::vec((line(), prop_oneof![Just("\n"), Just("\r\n"), Just("\r")]), 0..12), line())
             .prop_map(|(lines, last)| {
                 let mut text: String = lines.into_iter().map(|(line, end)| line + end).collect();
                 text.push_str(&last);

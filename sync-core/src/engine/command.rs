@@ -2,13 +2,16 @@
 
 use super::{Effect, Engine, EngineError, Event, Now, commits::CommitFault, space::Space};
 use crate::{
-    content::encode_list,
     commit::{Item, Signature, verify},
+    content::encode_list,
     ids::{DeviceId, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, context},
     limits,
     member::{InviteRefusal, MemberOp, Role},
     preflight::ChangeHead,
-    store::{Edit, StoreError, Tables, Write, row::{FolderRow, SpaceRow}},
+    store::{
+        Edit, StoreError, Tables, Write,
+        row::{FolderRow, SpaceRow},
+    },
     wire::{self, Announcement},
 };
 
@@ -345,10 +348,7 @@ impl Engine {
         let own = &space.replicas[&replica];
         let everybody_linked = space.membership.members().all(|(device, _)| {
             *device == self.device
-                || self
-                    .sessions
-                    .values()
-                    .any(|state| state.peer == *device && state.links.contains_key(&handle))
+                || self.sessions.values().any(|state| state.peer == *device && state.links.contains_key(&handle))
         });
         let mut announcement = Announcement {
             replica: space.row.replica,

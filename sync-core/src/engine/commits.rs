@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    space::{Placed, Space, is_in, update_root},
-};
+use super::space::{Placed, Space, is_in, update_root};
 use crate::{
     commit::{Body, BodyKind, CommitError, Header, Item, Origin, RefusedCommit, SecretKey, Signed, Verified},
     doc::{DocError, entry::RootSpec, promotion},
@@ -203,9 +201,7 @@ impl Space {
             let Some((replica, n)) = tables.commit_by_hash(self.handle, parent)? else {
                 return Ok(None);
             };
-            let row = tables
-                .commit_row(self.handle, replica, n)?
-                .ok_or(StoreError::Row { table: "commit" })?;
+            let row = tables.commit_row(self.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
             for (replica, n) in row.clock {
                 advance(&mut past, replica, n);
             }
@@ -235,9 +231,7 @@ impl Space {
                         return Err(CommitFault::Member(MemberError::Genesis).into());
                     }
                 }
-                membership
-                    .apply(self.row.id, author, ops)
-                    .map_err(CommitFault::from)?;
+                membership.apply(self.row.id, author, ops).map_err(CommitFault::from)?;
                 Ok(BTreeMap::new())
             }
             Body::Changes(items) => {
@@ -346,13 +340,7 @@ impl Space {
         }
     }
 
-    fn try_append(
-        &mut self,
-        tables: &mut Tables<'_>,
-        key: &SecretKey,
-        wall_ms: u64,
-        body: &Body,
-    ) -> Result<(), Fault> {
+    fn try_append(&mut self, tables: &mut Tables<'_>, key: &SecretKey, wall_ms: u64, body: &Body) -> Result<(), Fault> {
         while self.row.heads.len() > limits::PARENTS_MAX {
             // Joins the first heads, so that the next commit has everything in its past.
             let parents = self.row.heads[..limits::PARENTS_MAX].to_vec();
@@ -514,9 +502,10 @@ impl Place<'_> {
             }
             return self.bring_again(tables, drafts, doc, held, index).map_err(Fault::from);
         }
-        let (deps, deps_max_op) = self.dependencies(tables, draft, &head)?.ok_or_else(|| fault(ChangeFault::Dependency))?;
-        let counter_follows = head.start_op > deps_max_op
-            && head.start_op <= deps_max_op.saturating_add(limits::CHANGE_COUNTER_JUMP_MAX);
+        let (deps, deps_max_op) =
+            self.dependencies(tables, draft, &head)?.ok_or_else(|| fault(ChangeFault::Dependency))?;
+        let counter_follows =
+            head.start_op > deps_max_op && head.start_op <= deps_max_op.saturating_add(limits::CHANGE_COUNTER_JUMP_MAX);
         if !counter_follows {
             return Err(fault(ChangeFault::Counter));
         }
@@ -526,11 +515,10 @@ impl Place<'_> {
                 return Err(fault(ChangeFault::Sequence));
             }
         } else if !derived {
-            self.check_promotion(tables, bodies, draft, &head, &deps, &bytes)
-                .map_err(|error| match error {
-                    Ok(store) => Fault::Store(store),
-                    Err(reason) => fault(reason),
-                })?;
+            self.check_promotion(tables, bodies, draft, &head, &deps, &bytes).map_err(|error| match error {
+                Ok(store) => Fault::Store(store),
+                Err(reason) => fault(reason),
+            })?;
         }
         let row = ChangeRow {
             hash: head.hash,

@@ -346,9 +346,7 @@ impl Engine {
     }
 
     fn space_of(&self, id: &SpaceId) -> Option<u32> {
-        self.spaces
-            .iter()
-            .find_map(|(handle, space)| (space.row.id == *id).then_some(*handle))
+        self.spaces.iter().find_map(|(handle, space)| (space.row.id == *id).then_some(*handle))
     }
 
     /// A number below `bound` that the seed and the count of draws decide.

@@ -72,12 +72,8 @@ impl Engine {
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
         };
         self.sessions.insert(session, fresh);
-        let common: Vec<u32> = self
-            .spaces
-            .values()
-            .filter(|space| space.admits(&peer))
-            .map(|space| space.handle)
-            .collect();
+        let common: Vec<u32> =
+            self.spaces.values().filter(|space| space.admits(&peer)).map(|space| space.handle).collect();
         self.greet(session, &common);
     }
 
@@ -376,11 +372,7 @@ impl Engine {
 
     /// Asks one linked peer for a part of a log: one that has it if we know of any, else the first.
     fn ask_whoever_has(&mut self, handle: u32, range: LogRange) {
-        let linked = || {
-            self.sessions
-                .iter()
-                .filter_map(|(session, state)| Some((*session, state.links.get(&handle)?)))
-        };
+        let linked = || self.sessions.iter().filter_map(|(session, state)| Some((*session, state.links.get(&handle)?)));
         let has = linked().find(|(_, link)| link.theirs.len_of(&range.replica) >= range.to);
         if let Some((session, _)) = has.or_else(|| linked().next()) {
             let space = self.spaces[&handle].row.id.tag(self.device);
@@ -540,9 +532,7 @@ fn forked_commit(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> 
         if tip.n > held.n || (tip.n == held.n && tip.names(&held.hash)) {
             continue;
         }
-        let row = tables
-            .commit_row(space.handle, *replica, tip.n)?
-            .ok_or(StoreError::Row { table: "commit" })?;
+        let row = tables.commit_row(space.handle, *replica, tip.n)?.ok_or(StoreError::Row { table: "commit" })?;
         if !tip.names(&row.hash()) {
             return Ok(Some(row.with_body(tables.body(space.handle, *replica, tip.n)?)));
         }
@@ -569,9 +559,7 @@ fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<Vec
     for (arrival, replica, n) in tables.order_from(space.handle, link.cursor)? {
         let id = space.replicas[&replica].id;
         if link.theirs.len_of(&id) < n {
-            let row = tables
-                .commit_row(space.handle, replica, n)?
-                .ok_or(StoreError::Row { table: "commit" })?;
+            let row = tables.commit_row(space.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
             let hash = row.hash();
             let signed = row.with_body(tables.body(space.handle, replica, n)?);
             if len + signed.wire_len() > limits::FRAME_BYTES_MAX {

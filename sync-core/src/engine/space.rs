@@ -119,11 +119,7 @@ impl Space {
 
     /// The newest membership commits in a past, sorted by hash.
     pub(super) fn auth_heads(&self, past: &Clock) -> Vec<CommitHash> {
-        let known: Vec<_> = self
-            .member_commits
-            .iter()
-            .filter(|placed| is_in(past, placed.replica, placed.n))
-            .collect();
+        let known: Vec<_> = self.member_commits.iter().filter(|placed| is_in(past, placed.replica, placed.n)).collect();
         let mut heads: Vec<_> = known
             .iter()
             .filter(|placed| {
@@ -152,11 +148,7 @@ impl Space {
         Ok(())
     }
 
-    pub(super) fn status<'a>(
-        &self,
-        own: DeviceId,
-        links: impl Iterator<Item = (DeviceId, &'a Link)>,
-    ) -> SpaceStatus {
+    pub(super) fn status<'a>(&self, own: DeviceId, links: impl Iterator<Item = (DeviceId, &'a Link)>) -> SpaceStatus {
         let links: BTreeMap<_, _> = links.collect();
         let peers = self
             .membership

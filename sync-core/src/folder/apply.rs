@@ -196,19 +196,11 @@ impl<'a> Applier<'a> {
     }
 
     /// Takes a file out of sight, looks at what that was, and only then lets it go.
-    fn remove_checked(
-        &mut self,
-        doc: DocId,
-        path: &RelPath,
-        row: &BaseRow,
-        in_history: bool,
-    ) -> Result<(), FsError> {
+    fn remove_checked(&mut self, doc: DocId, path: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), FsError> {
         let temp = temp_dir().join(&format!("{DELETED}{doc}"));
         self.fs.rename_new(path, &temp)?;
-        let as_known = self
-            .fs
-            .look(&temp)?
-            .is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
+        let as_known =
+            self.fs.look(&temp)?.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
         if !as_known {
             self.fs.rename_new(&temp, path)?;
             let source = std::io::Error::other("it changed while it was to be deleted");
@@ -258,11 +250,7 @@ impl<'a> Applier<'a> {
             let like = found.is_some().then_some(&target);
             self.fs.set_mode(&temp, want.exec, like).map_err(|error| failed(target.clone(), &error))?;
         }
-        let intent = Intent {
-            heads: want.heads.clone(),
-            hash: want.hash,
-            place: (place.parent, place.name.clone()),
-        };
+        let intent = Intent { heads: want.heads.clone(), hash: want.hash, place: (place.parent, place.name.clone()) };
         let row = match on_disk {
             Some(row) => BaseRow { intent: Some(intent), ..row },
             None => BaseRow {
@@ -375,9 +363,11 @@ impl<'a> Applier<'a> {
                 (None, FoundKind::Dir) => {}
                 (None, _) if name.starts_with(DELETED) => {
                     // Its delete was decided and not yet noted: the tree says so again, or shows it again.
-                    self.keeper
-                        .keep(&temp, &temp)
-                        .map_err(|source| FsError { operation: "keep", path: temp.clone(), source })?;
+                    self.keeper.keep(&temp, &temp).map_err(|source| FsError {
+                        operation: "keep",
+                        path: temp.clone(),
+                        source,
+                    })?;
                 }
                 (None, _) => self.fs.remove_file(&temp)?,
             }

@@ -10,9 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
 
 use super::fs::{FileRead, Found, FoundKind, Fs, FsError, Listed};
 use crate::{
@@ -119,13 +117,7 @@ impl Disk {
         result.map_err(|source| FsError { operation, path: path.clone(), source })
     }
 
-    fn at_two(
-        &self,
-        operation: &'static str,
-        from: &RelPath,
-        to: &RelPath,
-        flags: RenameFlags,
-    ) -> Result<(), FsError> {
+    fn at_two(&self, operation: &'static str, from: &RelPath, to: &RelPath, flags: RenameFlags) -> Result<(), FsError> {
         self.at(operation, from, |from_dir, from_name| {
             let (to_dir, to_name) = to.split().ok_or(io::ErrorKind::InvalidInput)?;
             let to_dir = self.dir(&to_dir)?;

@@ -27,9 +27,10 @@ impl Ignored {
     /// Reads the ignore file of a directory, or forgets its rules when there is none. Says whether the rules changed.
     pub fn load(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
         let mut text = String::new();
-        let read = fs.open(&dir.join(IGNORE_FILE)).ok().and_then(|file| {
-            file.take(IGNORE_BYTES_MAX).read_to_string(&mut text).ok()
-        });
+        let read = fs
+            .open(&dir.join(IGNORE_FILE))
+            .ok()
+            .and_then(|file| file.take(IGNORE_BYTES_MAX).read_to_string(&mut text).ok());
         if read.is_none() {
             return self.rules.remove(dir).is_some();
         }

@@ -256,7 +256,7 @@ impl Ingest<'_> {
             Some(Content::Inline(bytes)) => Some(ContentHash::of(bytes)),
             Some(Content::Reference(content)) => Some(content.hash),
             Some(Content::Text) => match self.library.row(doc)? {
-                Some(row) => self.library.open(&row)?.text()?.map(|text| ContentHash::of(text.as_bytes())),
+                Some(row) => self.library.text(doc, &row)?.map(|text| ContentHash::of(text.as_bytes())),
                 None => None,
             },
             None => None,
@@ -290,8 +290,9 @@ impl Ingest<'_> {
         if was.1 != moved.name {
             ops.push(EntryOp::Name(moved.name.clone()));
         }
-        let (_, mut document) = self.open(&moved.doc)?;
+        let (doc_row, mut document) = self.open(&moved.doc)?;
         let change = document.edit(self.replica, &row.heads, &ops)?;
+        self.library.put_back(&moved.doc, &doc_row, document);
         row.heads = vec![change.hash];
         let item = Item::Change { doc: moved.doc, bytes: change.bytes };
         Ok(Some(self.ready(moved.doc, vec![item], Some(row), Vec::new())))
@@ -420,6 +421,7 @@ impl Ingest<'_> {
             }
         }
         let change = document.edit(self.replica, &at, &ops)?;
+        self.library.put_back(&doc, &doc_row, document);
         row.heads = vec![change.hash];
         row.hash = loaded.hash;
         items.push(Item::Change { doc, bytes: change.bytes });
@@ -487,7 +489,7 @@ impl Ingest<'_> {
 
     fn open(&mut self, doc: &DocId) -> Result<(DocRow, Document), HistoryError> {
         let row = self.library.row(doc)?.ok_or(DocError::NotAnEntry("the document is not held"))?;
-        let document = self.library.open(&row)?;
+        let document = self.library.open(doc, &row)?;
         Ok((row, document))
     }
 }

@@ -181,11 +181,8 @@ mod tests {
 
     #[test]
     fn a_renamed_directory_is_one_move_and_nothing_else() {
-        let appeared = Appeared {
-            name: "e".into(),
-            found: found(FoundKind::Dir, 1),
-            children: vec![file("a", 2), file("b", 3)],
-        };
+        let appeared =
+            Appeared { name: "e".into(), found: found(FoundKind::Dir, 1), children: vec![file("a", 2), file("b", 3)] };
         let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
         let local = local(&base(), looks);
         assert_eq!(local.moved.len(), 1);
@@ -215,11 +212,8 @@ mod tests {
     fn a_renamed_directory_in_which_files_were_edited_made_and_deleted() {
         let mut edited = file("a", 2);
         edited.found.stat.mtime_ns = 50;
-        let appeared = Appeared {
-            name: "e".into(),
-            found: found(FoundKind::Dir, 1),
-            children: vec![edited, file("c", 9)],
-        };
+        let appeared =
+            Appeared { name: "e".into(), found: found(FoundKind::Dir, 1), children: vec![edited, file("c", 9)] };
         let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
         let local = local(&base(), looks);
         assert_eq!(local.touched.len(), 1);

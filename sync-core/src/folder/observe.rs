@@ -58,7 +58,10 @@ pub fn is_touched(row: &BaseRow, found: &Found) -> bool {
         // A directory's own times change with its entries, which are looked at one by one.
         Kind::Dir => !stat.same_file(&found.stat),
         Kind::File | Kind::Link => {
-            row.racy || !stat.same_content(&found.stat) || stat.ctime_ns != found.stat.ctime_ns || stat.exec != found.stat.exec
+            row.racy
+                || !stat.same_content(&found.stat)
+                || stat.ctime_ns != found.stat.ctime_ns
+                || stat.exec != found.stat.exec
         }
     }
 }

@@ -127,10 +127,8 @@ fn order(
     placed.sort_by_key(|(depth, _)| *depth);
     actions.extend(placed.into_iter().map(|(_, action)| action));
     actions.extend(writes.iter().map(|(doc, place)| Action::Write { doc: *doc, place: (*place).clone() }));
-    let depths: BTreeMap<DocId, usize> = gone
-        .iter()
-        .map(|doc| (*doc, base.path_of(doc).map_or(0, |path| path.components().len())))
-        .collect();
+    let depths: BTreeMap<DocId, usize> =
+        gone.iter().map(|doc| (*doc, base.path_of(doc).map_or(0, |path| path.components().len()))).collect();
     let mut deletes = gone;
     deletes.sort_by_key(|doc| std::cmp::Reverse(depths[doc]));
     actions.extend(deletes.into_iter().map(|doc| Action::Delete { doc }));
@@ -194,7 +192,8 @@ mod tests {
     /// A base in which all of these are on disk as they are.
     fn base(entries: &[(u8, Entry)]) -> Base {
         Base::new(entries.iter().map(|(id, entry)| {
-            let stat = Stat { size: 0, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode: u64::from(*id), device: 1, exec: false };
+            let stat =
+                Stat { size: 0, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode: u64::from(*id), device: 1, exec: false };
             let row = BaseRow {
                 kind: entry.kind,
                 parent: entry.parent,

@@ -147,9 +147,7 @@ pub enum MemberError {
 /// Whether a name of a person's making may be shown and stored: printable, of sane length.
 #[must_use]
 pub fn is_good_name(name: &str) -> bool {
-    !name.trim().is_empty()
-        && name.len() <= limits::NAME_BYTES_MAX
-        && !name.chars().any(char::is_control)
+    !name.trim().is_empty() && name.len() <= limits::NAME_BYTES_MAX && !name.chars().any(char::is_control)
 }
 
 /// Members and invites after a set of membership commits.
@@ -270,9 +268,7 @@ impl Membership {
     /// Whether anybody could join now.
     #[must_use]
     pub fn has_open_invite(&self, now_ms: u64) -> bool {
-        self.invites
-            .values()
-            .any(|invite| invite.uses_left > 0 && now_ms < invite.expires_ms)
+        self.invites.values().any(|invite| invite.uses_left > 0 && now_ms < invite.expires_ms)
     }
 }
 
@@ -332,12 +328,7 @@ mod tests {
     }
 
     fn invite(uses: u32, role: Role) -> MemberOp {
-        MemberOp::Invite {
-            key: InviteKey(key(50).public()),
-            role,
-            uses,
-            expires_ms: 1000,
-        }
+        MemberOp::Invite { key: InviteKey(key(50).public()), role, uses, expires_ms: 1000 }
     }
 
     fn accept(device: DeviceId) -> MemberOp {
@@ -358,41 +349,25 @@ mod tests {
         assert_eq!(membership.role(&first), Some(Role::Writer));
         // The same device again changes nothing; another one is turned away.
         membership.apply(SPACE, first, &[accept(first)]).expect("is idempotent");
-        assert_eq!(
-            membership.apply(SPACE, first, &[accept(second)]),
-            Err(MemberError::UsedUp)
-        );
-        assert_eq!(
-            membership.check_invite(&InviteKey(key(50).public()), 10),
-            Err(InviteRefusal::Used)
-        );
+        assert_eq!(membership.apply(SPACE, first, &[accept(second)]), Err(MemberError::UsedUp));
+        assert_eq!(membership.check_invite(&InviteKey(key(50).public()), 10), Err(InviteRefusal::Used));
     }
 
     #[test]
     fn strangers_readers_and_forged_proofs_change_nothing() {
         let (owner, stranger) = (key(1).device(), key(9).device());
         let mut membership = founded();
-        assert_eq!(
-            membership.apply(SPACE, stranger, &[invite(1, Role::Reader)]),
-            Err(MemberError::NotAllowed)
-        );
+        assert_eq!(membership.apply(SPACE, stranger, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
         membership.apply(SPACE, owner, &[invite(2, Role::Reader)]).expect("invites");
         let MemberOp::Accept { invite: used, name, .. } = accept(stranger) else {
             unreachable!("accept makes an accept")
         };
-        let forged = MemberOp::Accept {
-            invite: used,
-            device: stranger,
-            name,
-            proof: prove_invite(&key(51), SPACE, stranger),
-        };
+        let forged =
+            MemberOp::Accept { invite: used, device: stranger, name, proof: prove_invite(&key(51), SPACE, stranger) };
         assert_eq!(membership.apply(SPACE, owner, &[forged]), Err(MemberError::Proof));
         let reader = key(2).device();
         membership.apply(SPACE, owner, &[accept(reader)]).expect("takes in");
-        assert_eq!(
-            membership.apply(SPACE, reader, &[invite(1, Role::Reader)]),
-            Err(MemberError::NotAllowed)
-        );
+        assert_eq!(membership.apply(SPACE, reader, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
         assert_eq!(membership.members().count(), 2);
     }
 
@@ -403,9 +378,6 @@ mod tests {
         membership.apply(SPACE, key(1).device(), &[invite(1, Role::Writer)]).expect("invites");
         assert!(membership.check_invite(&key50, 999).is_ok());
         assert_eq!(membership.check_invite(&key50, 1000), Err(InviteRefusal::Expired));
-        assert_eq!(
-            membership.check_invite(&InviteKey([7; 32]), 0),
-            Err(InviteRefusal::Unknown)
-        );
+        assert_eq!(membership.check_invite(&InviteKey([7; 32]), 0), Err(InviteRefusal::Unknown));
     }
 }

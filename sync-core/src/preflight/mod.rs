@@ -87,9 +87,7 @@ impl ChangeHead {
 
     fn read_content(mut input: Input<'_>, hash: ChangeHash) -> Result<Self, Refusal> {
         let deps = input.count(32, limits::CHANGE_DEPS_MAX, "dependencies")?;
-        let deps = (0..deps)
-            .map(|_| input.hash())
-            .collect::<Result<Vec<_>, _>>()?;
+        let deps = (0..deps).map(|_| input.hash()).collect::<Result<Vec<_>, _>>()?;
         if !deps.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(Refusal::Malformed("dependencies are not sorted"));
         }
@@ -121,10 +119,7 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], Refusal> {
-        let (head, rest) = self
-            .0
-            .split_at_checked(len)
-            .ok_or(Refusal::Malformed("ends too early"))?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(Refusal::Malformed("ends too early"))?;
         self.0 = rest;
         Ok(head)
     }
@@ -299,10 +294,7 @@ mod tests {
     #[test]
     fn a_dependency_count_that_lies_is_refused_before_memory_is_taken() {
         let content = [&[0xff, 0x01][..], &[0; 40]].concat();
-        assert_eq!(
-            ChangeHead::read(&chunk(&content)),
-            Err(Refusal::Malformed("ends too early"))
-        );
+        assert_eq!(ChangeHead::read(&chunk(&content)), Err(Refusal::Malformed("ends too early")));
         let content = [0x81, 0x02, 0];
         assert_eq!(ChangeHead::read(&chunk(&content)), Err(Refusal::Limit("dependencies")));
     }

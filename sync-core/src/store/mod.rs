@@ -129,9 +129,7 @@ impl Store {
     /// # Errors
     /// When another process has it, it is of another schema, or the disk fails.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = Database::builder()
-            .set_cache_size(limits::STORE_CACHE_BYTES)
-            .create(path);
+        let opened = Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create(path);
         Self::from_opened(opened)
     }
 
@@ -140,9 +138,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        let opened = Database::builder()
-            .set_cache_size(limits::STORE_CACHE_BYTES)
-            .create_with_backend(backend);
+        let opened = Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create_with_backend(backend);
         Self::from_opened(opened)
     }
 
@@ -179,12 +175,10 @@ impl Store {
     /// When redb cannot.
     pub fn begin(&self) -> Result<Turn, StoreError> {
         let mut transaction = self.database.begin_write().context("begin a turn")?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(|source| StoreError::Redb {
-                operation: "begin a turn",
-                source: Box::new(redb::Error::from(source)),
-            })?;
+        transaction.set_durability(Durability::Immediate).map_err(|source| StoreError::Redb {
+            operation: "begin a turn",
+            source: Box::new(redb::Error::from(source)),
+        })?;
         transaction.set_two_phase_commit(true);
         Ok(Turn { transaction })
     }
@@ -719,9 +713,7 @@ impl Tables<'_> {
     /// When the store fails.
     pub fn remove_folder(&mut self, folder: u32) -> Result<(), StoreError> {
         let range = scope_range(folder);
-        self.base
-            .retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false)
-            .context("remove base rows")?;
+        self.base.retain_in(range.start.as_slice()..range.end.as_slice(), |_, _| false).context("remove base rows")?;
         self.folder.remove(folder).context("remove a folder")?;
         Ok(())
     }

@@ -221,10 +221,8 @@ fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<St
     for doc in losers {
         let name = &entries[&doc].name;
         // The whole id ends any clash of clashes.
-        let free = (6..=64)
-            .step_by(2)
-            .map(|digits| clash_name(name, &doc, digits))
-            .find(|name| !names.contains_key(name));
+        let free =
+            (6..=64).step_by(2).map(|digits| clash_name(name, &doc, digits)).find(|name| !names.contains_key(name));
         if let Some(free) = free {
             names.insert(free, doc);
         }

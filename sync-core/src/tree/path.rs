@@ -70,10 +70,7 @@ impl RelPath {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let components: Vec<String> = text.split('/').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect();
-        components
-            .iter()
-            .all(|component| component != "." && component != "..")
-            .then_some(Self(components))
+        components.iter().all(|component| component != "." && component != "..").then_some(Self(components))
     }
 
     /// The components from the top.

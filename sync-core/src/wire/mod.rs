@@ -211,8 +211,7 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
     let (message, rest) = postcard::take_from_bytes(frame).map_err(|_| WireError::Malformed)?;
     let in_bounds = match &message {
         Message::Hello { spaces } => {
-            spaces.len() <= limits::HELLO_SPACES_MAX
-                && spaces.iter().all(|space| space.vector.is_well_formed())
+            spaces.len() <= limits::HELLO_SPACES_MAX && spaces.iter().all(|space| space.vector.is_well_formed())
         }
         Message::Durable { vector, .. } => vector.is_well_formed(),
         Message::Ask { ranges, .. } => {
@@ -221,11 +220,7 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
         }
         Message::Commits { .. } | Message::Settled { .. } | Message::Fork { .. } | Message::Close { .. } => true,
     };
-    if rest.is_empty() && in_bounds {
-        Ok(message)
-    } else {
-        Err(WireError::Malformed)
-    }
+    if rest.is_empty() && in_bounds { Ok(message) } else { Err(WireError::Malformed) }
 }
 
 /// Encodes an announcement; `None` when it does not fit gossip.
@@ -286,9 +281,7 @@ mod tests {
             spaces: vec![SpaceHello {
                 space: SpaceTag([1; 16]),
                 flags: SpaceHello::SETTLED,
-                vector: (0..replicas)
-                    .map(|i| (ReplicaId([i; 16]), Tip::new(70_000, &CommitHash([i; 32]))))
-                    .collect(),
+                vector: (0..replicas).map(|i| (ReplicaId([i; 16]), Tip::new(70_000, &CommitHash([i; 32])))).collect(),
                 root: [4; 32],
             }],
         }
@@ -304,10 +297,7 @@ mod tests {
 
     #[test]
     fn the_hello_vector_of_the_specification_holds() {
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(&encode(&hello(2))),
-            include_str!("../../vectors/hello.hex").trim()
-        );
+        assert_eq!(data_encoding::HEXLOWER.encode(&encode(&hello(2))), include_str!("../../vectors/hello.hex").trim());
         assert_eq!(decode(&encode(&hello(2))), Ok(hello(2)));
     }
 

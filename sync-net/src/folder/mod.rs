@@ -14,7 +14,10 @@ use std::{
 };
 
 use sync_core::{
-    folder::{Base, disk::{Disk, temp_dir}},
+    folder::{
+        Base,
+        disk::{Disk, temp_dir},
+    },
     ids::{ContentHash, DocId, SpaceId},
     store::row::FolderRow,
     tree::RelPath,
@@ -119,10 +122,8 @@ impl Mailbox {
     /// Takes what is there, after waiting for it at most so long.
     pub(crate) fn take(&self, wait: Duration) -> Mail {
         let mail = lock(&self.mail);
-        let (mut mail, _) = self
-            .wake
-            .wait_timeout_while(mail, wait, |mail| !mail.woken)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (mut mail, _) =
+            self.wake.wait_timeout_while(mail, wait, |mail| !mail.woken).unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *mail)
     }
 

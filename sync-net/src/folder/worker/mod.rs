@@ -21,7 +21,7 @@ use sync_core::{
         apply::{Applier, Aside},
         disk::Disk,
     },
-    history::{HistoryError, Library},
+    history::{HistoryError, Library, Shelf},
     ids::{ContentHash, DocId, ReplicaId},
     limits,
     store::{StoreError, Write, row::FolderRow},
@@ -88,6 +88,8 @@ pub(crate) struct Worker {
     halted: Option<String>,
     /// Entries that are out of the way of others in the middle of a plan.
     aside: Aside,
+    /// Documents that are open.
+    shelf: Shelf,
 }
 
 /// A round cannot go on.
@@ -144,6 +146,7 @@ impl Worker {
             settled: None,
             halted: None,
             aside: Aside::default(),
+            shelf: Shelf::default(),
             parts,
         }
     }
@@ -301,8 +304,10 @@ impl Worker {
         self.materialize()
     }
 
-    fn library(&self) -> Result<Library, RoundError> {
-        Ok(Library::new(self.parts.engine.store.read()?, self.parts.space_handle))
+    /// A view of the store as it is now. Give its shelf back.
+    fn library(&mut self) -> Result<Library, RoundError> {
+        let snapshot = self.parts.engine.store.read()?;
+        Ok(Library::new(snapshot, self.parts.space_handle, std::mem::take(&mut self.shelf)))
     }
 
     /// Reads entries whose documents changed, and keeps what was dear to read.
@@ -329,6 +334,9 @@ impl Worker {
                 Ok(entry) => {
                     if row.changes > 1 {
                         writes.push(Write::Entry { doc, heads: row.heads.clone(), entry: Box::new(entry.clone()) });
+                        if let Some(bytes) = library.due_snapshot(&doc, &row)? {
+                            writes.push(Write::Snapshot { handle: row.handle, changes: row.changes, bytes });
+                        }
                     }
                     self.documents.set(doc, row.heads, entry);
                     self.planned = false;
@@ -342,6 +350,7 @@ impl Worker {
                 }
             }
         }
+        self.shelf = library.into_shelf();
         self.documents.refresh();
         Ok(self.parts.engine.write_blocking(self.parts.row.space, writes)?)
     }

@@ -159,7 +159,7 @@ impl Worker {
     }
 
     fn ingest_with<T>(
-        &self,
+        &mut self,
         work: impl FnOnce(&mut Ingest<'_>) -> Result<T, HistoryError>,
     ) -> Result<T, RoundError> {
         let mut library = self.library()?;
@@ -173,7 +173,10 @@ impl Worker {
             replica: self.parts.replica,
             folder: self.parts.folder,
         };
-        Ok(work(&mut ingest)?)
+        let result = work(&mut ingest);
+        drop(base);
+        self.shelf = library.into_shelf();
+        Ok(result?)
     }
 
     fn make(

@@ -15,7 +15,7 @@ use sync_core::{
         ingest::DOWNLOAD,
         plan::{Action, plan, wanted_content},
     },
-    history::{HistoryError, Library},
+    history::Library,
     ids::{ContentHash, DocId},
     limits,
     store::{Write, row::BaseRow},
@@ -150,6 +150,7 @@ impl Worker {
             }
             self.put_rows(std::mem::take(rows))?;
         }
+        self.shelf = library.into_shelf();
         Ok(())
     }
 
@@ -210,19 +211,10 @@ impl Worker {
             return Ok(Some((Some(Bytes::Link(target.clone())), hash)));
         }
         match &entry.content {
-            Some(Content::Inline(bytes)) => {
-                Ok(Some((Some(Bytes::Memory(bytes.clone())), ContentHash::of(bytes))))
-            }
+            Some(Content::Inline(bytes)) => Ok(Some((Some(Bytes::Memory(bytes.clone())), ContentHash::of(bytes)))),
             Some(Content::Text) => {
                 let Some(row) = library.row(doc)? else { return Ok(None) };
-                let document = library.open(&row)?;
-                let behind = row.changes - library.rows().doc_snapshot(row.handle)?.map_or(0, |(changes, _)| changes);
-                if behind >= limits::SNAPSHOT_EVERY_CHANGES {
-                    let bytes = document.save().map_err(HistoryError::from)?;
-                    let write = Write::Snapshot { handle: row.handle, changes: row.changes, bytes };
-                    self.put_rows(vec![write])?;
-                }
-                let text = document.text().map_err(HistoryError::from)?.unwrap_or_default();
+                let text = library.text(doc, &row)?.unwrap_or_default();
                 let hash = ContentHash::of(text.as_bytes());
                 Ok(Some((Some(Bytes::Memory(text.into_bytes())), hash)))
             }
@@ -313,7 +305,8 @@ impl Worker {
         });
         self.parts.mailbox.want(self.wants.keys().copied().collect());
         for docs in self.wants.values() {
-            let content = docs.first().and_then(|doc| self.documents.entry(doc)).and_then(|entry| entry.content.as_ref());
+            let content =
+                docs.first().and_then(|doc| self.documents.entry(doc)).and_then(|entry| entry.content.as_ref());
             if let Some(Content::Reference(content)) = content {
                 self.parts.fetcher.fetch(Wanted {
                     space: self.parts.row.space,
