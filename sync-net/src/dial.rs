@@ -35,13 +35,14 @@ pub(crate) struct SyncHandler {
     pub(crate) engine: EngineHandle,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) own: DeviceId,
+    pub(crate) clock: Clock,
     pub(crate) tasks: TaskTracker,
 }
 
 impl ProtocolHandler for SyncHandler {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         // In a task of its own: a panic there must not end the endpoint.
-        let run = session::run(self.engine.clone(), Arc::clone(&self.sessions), self.own, connection);
+        let run = session::run(self.engine.clone(), Arc::clone(&self.sessions), self.own, self.clock, connection);
         let _ended = self.tasks.spawn(run).await;
         Ok(())
     }
@@ -50,7 +51,7 @@ impl ProtocolHandler for SyncHandler {
 #[derive(Debug, Default, Clone, Copy)]
 struct Attempt {
     busy: bool,
-    tried: bool,
+    unreachable: bool,
     failures: u32,
     next_ms: u64,
 }
@@ -62,9 +63,9 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Whether it is settled that a peer which is not here cannot be reached now.
-    pub(crate) fn has_tried(&self, device: &DeviceId) -> bool {
-        lock(&self.attempts).get(device).is_some_and(|attempt| attempt.tried)
+    /// Whether the last attempt to reach a peer failed. One that was never tried may be there.
+    pub(crate) fn is_unreachable(&self, device: &DeviceId) -> bool {
+        lock(&self.attempts).get(device).is_some_and(|attempt| attempt.unreachable)
     }
 
     /// Takes the members that should be dialled now.
@@ -86,7 +87,7 @@ impl Dialer {
         let mut attempts = lock(&self.attempts);
         let attempt = attempts.entry(device).or_default();
         attempt.busy = false;
-        attempt.tried = true;
+        attempt.unreachable = !connected;
         attempt.failures = if connected { 0 } else { attempt.failures.saturating_add(1) };
         let pause = PAUSE_MS << attempt.failures.min(7);
         attempt.next_ms = now_ms + pause.min(PAUSE_MS_MAX);
@@ -159,7 +160,7 @@ async fn dial(dialing: Dialing, device: DeviceId) {
     let attempt = tokio::time::timeout(DIAL_TIMEOUT, dialing.endpoint.connect(id, SYNC_ALPN)).await;
     match attempt {
         Ok(Ok(connection)) => {
-            let run = session::run(dialing.engine.clone(), Arc::clone(&dialing.sessions), dialing.own, connection);
+            let run = session::run(dialing.engine.clone(), Arc::clone(&dialing.sessions), dialing.own, dialing.clock, connection);
             run.await;
             dialing.dialer.done(device, true, dialing.clock.mono_ms());
         }

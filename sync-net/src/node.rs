@@ -93,7 +93,7 @@ impl NodeBuilder {
         let sessions = Arc::new(Sessions::default());
         let folders = Arc::new(Folders::default());
         let gossip = Gossip::builder().spawn(endpoint.clone());
-        let sync = SyncHandler { engine: handle.clone(), sessions: Arc::clone(&sessions), own, tasks: tasks.clone() };
+        let sync = SyncHandler { engine: handle.clone(), sessions: Arc::clone(&sessions), own, clock, tasks: tasks.clone() };
         let content = ContentHandler { engine: handle.clone(), folders: Arc::clone(&folders), tasks: tasks.clone() };
         let router = Router::builder(endpoint.clone())
             .accept(SYNC_ALPN, sync)
@@ -424,7 +424,7 @@ impl Node {
             let Some(space) = engine.spaces.iter().find(|space| space.space == folder.space()) else {
                 return false;
             };
-            let reachable = |device: &DeviceId| self.0.sessions.is_up(device) || !self.0.dialer.has_tried(device);
+            let reachable = |device: &DeviceId| self.0.sessions.is_up(device) || !self.0.dialer.is_unreachable(device);
             // Without a genesis nothing has come yet, not even who the members are.
             let here =
                 space.name.is_some() && !report.busy && report.lacking == 0 && report.halted.is_none() && space.settled;

@@ -21,11 +21,15 @@ use tracing::{debug, info};
 
 use crate::{
     actor::{EngineHandle, lock},
+    clock::Clock,
     frames,
 };
 
 /// Frames that wait for the stream: commits are bounded by bytes before, the rest are small and few.
 pub(crate) const FRAMES_WAITING_MAX: usize = 256;
+
+/// Two connections made within this time were dialled from both sides at once.
+const SAME_TIME_MS: u64 = 1_000;
 
 /// What a session is to do next.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ pub(crate) struct Sessions {
 struct Up {
     session: SessionId,
     connection: Connection,
+    since_ms: u64,
 }
 
 pub(crate) fn device_of(connection: &Connection) -> DeviceId {
@@ -70,20 +75,22 @@ impl Sessions {
         lock(&self.up).keys().copied().collect()
     }
 
-    /// Keeps one of two connections to a peer, the same on both sides: the one that the smaller id dialled; of two
-    /// that one side dialled, the newer.
-    fn keep(&self, own: DeviceId, session: SessionId, connection: &Connection) -> bool {
+    /// Keeps one of two connections to a peer, the same on both sides. A peer dials only when it has none: one that dials
+    /// although we have had a connection for a while has lost that one. Of two made at the same time the one that the
+    /// smaller id dialled stays.
+    fn keep(&self, own: DeviceId, now_ms: u64, session: SessionId, connection: &Connection) -> bool {
         let peer = device_of(connection);
         let dialled_by_smaller = |connection: &Connection| (connection.side() == Side::Client) == (own < peer);
         let mut up = lock(&self.up);
         if let Some(held) = up.get(&peer) {
             let alive = held.connection.close_reason().is_none();
-            if alive && dialled_by_smaller(&held.connection) && !dialled_by_smaller(connection) {
+            let same_time = now_ms < held.since_ms + SAME_TIME_MS;
+            if alive && same_time && dialled_by_smaller(&held.connection) && !dialled_by_smaller(connection) {
                 return false;
             }
             close(&held.connection, CloseCode::Duplicate);
         }
-        up.insert(peer, Up { session, connection: connection.clone() });
+        up.insert(peer, Up { session, connection: connection.clone(), since_ms: now_ms });
         true
     }
 
@@ -103,10 +110,16 @@ impl Sessions {
 }
 
 /// Runs a connection until it ends.
-pub(crate) async fn run(engine: EngineHandle, sessions: Arc<Sessions>, own: DeviceId, connection: Connection) {
+pub(crate) async fn run(
+    engine: EngineHandle,
+    sessions: Arc<Sessions>,
+    own: DeviceId,
+    clock: Clock,
+    connection: Connection,
+) {
     let peer = device_of(&connection);
     let (session, outgoing) = engine.open_session();
-    if !sessions.keep(own, session, &connection) {
+    if !sessions.keep(own, clock.mono_ms(), session, &connection) {
         close(&connection, CloseCode::Duplicate);
         engine.close_session(session).await;
         return;

@@ -247,7 +247,7 @@ impl Engine {
         space.dirty = true;
         self.spaces.insert(handle, space);
         self.effects.push(Effect::Event(Event::Members { space: id }));
-        self.greet_members(handle);
+        self.greet_members(tables, handle)?;
         Ok(Ok(Outcome::Space(id)))
     }
 
@@ -281,7 +281,7 @@ impl Engine {
                 self.wrote(handle);
                 let id = self.spaces[&handle].row.id;
                 self.effects.push(Effect::Event(Event::Members { space: id }));
-                self.greet_members(handle);
+                self.greet_members(tables, handle)?;
                 Ok(Ok(()))
             }
             Err(CommitFault::Member(fault)) => Ok(Err(Refused::NotAllowed(fault.to_string()))),

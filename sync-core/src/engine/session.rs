@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) links: BTreeMap<u32, Link>,
     /// Spaces in which we have said hello.
     greeted: BTreeSet<u32>,
+    /// Hellos of spaces in which we do not know the peer yet: it may have joined by somebody else.
+    parked: Vec<SpaceHello>,
     in_flight: usize,
     /// When a peer that has not said hello is given up.
     hello_by: Option<u64>,
@@ -68,6 +70,7 @@ impl Engine {
             peer,
             links: BTreeMap::new(),
             greeted: BTreeSet::new(),
+            parked: Vec::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
         };
@@ -99,20 +102,31 @@ impl Engine {
         self.effects.push(Effect::Send { session, frame });
     }
 
-    /// Says hello to everybody who is connected and may now talk about this space, and was not told yet.
-    pub(super) fn greet_members(&mut self, handle: u32) {
+    /// Says hello to everybody who is connected and may now talk about this space, and was not told yet; and hears what
+    /// they said of it before we knew them.
+    pub(super) fn greet_members(&mut self, tables: &Tables<'_>, handle: u32) -> Result<(), EngineError> {
         let Some(space) = self.spaces.get(&handle) else {
-            return;
+            return Ok(());
         };
-        let new: Vec<SessionId> = self
+        let id = space.row.id;
+        let new: Vec<(SessionId, DeviceId)> = self
             .sessions
             .iter()
             .filter(|(_, state)| !state.greeted.contains(&handle) && space.admits(&state.peer))
-            .map(|(session, _)| *session)
+            .map(|(session, state)| (*session, state.peer))
             .collect();
-        for session in new {
+        for (session, peer) in new {
             self.greet(session, &[handle]);
+            let tag = id.tag(peer);
+            let parked = self.sessions.get_mut(&session).and_then(|state| {
+                let position = state.parked.iter().position(|hello| hello.space == tag)?;
+                Some(state.parked.swap_remove(position))
+            });
+            if let Some(hello) = parked {
+                self.hello(tables, session, peer, hello)?;
+            }
         }
+        Ok(())
     }
 
     pub(super) fn written(&mut self, session: SessionId, bytes: usize) {
@@ -204,7 +218,13 @@ impl Engine {
         hello: SpaceHello,
     ) -> Result<(), EngineError> {
         let Some(handle) = self.tagged(peer, &hello.space) else {
-            // A space that only the peer thinks is shared; it learns nothing from silence.
+            // A space that so far only the peer thinks is shared; it learns nothing from silence.
+            if let Some(state) = self.sessions.get_mut(&session) {
+                state.parked.retain(|parked| parked.space != hello.space);
+                if state.parked.len() < limits::HELLO_SPACES_MAX {
+                    state.parked.push(hello);
+                }
+            }
             return Ok(());
         };
         let space = &self.spaces[&handle];
@@ -266,7 +286,7 @@ impl Engine {
             let space = self.spaces.get_mut(&handle).expect("the session is linked to it");
             let members = space.member_commits.len();
             match space.take_in(tables, signed)? {
-                TakenIn::New => self.took_in(now, handle, Some(session), members),
+                TakenIn::New => self.took_in(tables, now, handle, Some(session), members)?,
                 TakenIn::Known => {}
                 TakenIn::Missing => {
                     // The sender skipped something it thinks we have: compare again from the start.
@@ -301,7 +321,14 @@ impl Engine {
     }
 
     /// After a commit of somebody else is in: tell everybody, pass it on in a while, let the folder follow.
-    pub(super) fn took_in(&mut self, now: Now, handle: u32, from: Option<SessionId>, members_before: usize) {
+    pub(super) fn took_in(
+        &mut self,
+        tables: &Tables<'_>,
+        now: Now,
+        handle: u32,
+        from: Option<SessionId>,
+        members_before: usize,
+    ) -> Result<(), EngineError> {
         self.dirty = true;
         let space = self.spaces.get_mut(&handle).expect("the commit is of it");
         if space.has_folder {
@@ -311,7 +338,7 @@ impl Engine {
         if space.member_commits.len() != members_before {
             let id = space.row.id;
             self.effects.push(Effect::Event(Event::Members { space: id }));
-            self.greet_members(handle);
+            self.greet_members(tables, handle)?;
         }
         for (session, state) in &mut self.sessions {
             if Some(*session) != from
@@ -321,6 +348,7 @@ impl Engine {
                 link.hold_until.get_or_insert(now.mono_ms + limits::FORWARD_DELAY_MS);
             }
         }
+        Ok(())
     }
 
     fn asked(
@@ -362,8 +390,7 @@ impl Engine {
         if let Some(signed) = &announcement.commit
             && let TakenIn::New = state.take_in(tables, signed)?
         {
-            self.took_in(now, handle, None, members);
-            return Ok(());
+            return self.took_in(tables, now, handle, None, members);
         }
         let range = LogRange { replica: announcement.replica, from: held + 1, to: announcement.n };
         self.ask_whoever_has(handle, range);

@@ -300,6 +300,10 @@ impl<'a> Applier<'a> {
         let Some(target) = self.target(&place) else {
             return Applied::Problem(RelPath::root().join(&place.name), "its directory is not there".into());
         };
+        let ours = match self.fs.look(&temp) {
+            Ok(Some(found)) => found.stat,
+            _ => return Applied::Dirty(target),
+        };
         let old = self.base.on_disk(&doc).map(|(row, _)| row.clone());
         let swapped = match &old {
             None => self.fs.rename_new(&temp, &target),
@@ -317,9 +321,10 @@ impl<'a> Applier<'a> {
         let Ok(Some(Found { stat, .. })) = self.fs.look(&target) else {
             return Applied::Dirty(target);
         };
+        // Somebody may have written to the file since it is in place: the base has it as it was before.
+        let stat = if ours.same_content(&stat) { stat } else { ours };
         let mut new = row(kind, &place, heads, hash, stat);
-        // Our own bytes were verified before they went in place: their time stamp is not in doubt unless the executable
-        // bit could not be set.
+        // A bit that could not be set must not read as one that the user cleared.
         new.racy = kind == Kind::File && stat.exec != exec;
         self.done(doc, Some(new))
     }
