@@ -1,7 +1,7 @@
 //! Identifiers and the hash that derives them.
 //!
 //! Every identifier is a fixed array of bytes in its own type, so that a document can never be passed where a
-//! space is meant. All hashing of our own is BLAKE3 with a `derive_key` context per purpose: [`derive`] is the
+//! space is meant. All hashing of our own is BLAKE3 with a `derive_key` context per purpose: [`derive()`] is the
 //! only door, and the contexts are the constants in [`context`]. `docs/SPEC.md` lists each with a test vector.
 
 use std::fmt;
@@ -52,7 +52,7 @@ pub fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// First 16 bytes of [`derive`].
+/// First 16 bytes of [`derive()`].
 #[must_use]
 pub fn derive16(context: &str, parts: &[&[u8]]) -> [u8; 16] {
     let full = derive(context, parts);

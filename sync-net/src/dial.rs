@@ -160,7 +160,13 @@ async fn dial(dialing: Dialing, device: DeviceId) {
     let attempt = tokio::time::timeout(DIAL_TIMEOUT, dialing.endpoint.connect(id, SYNC_ALPN)).await;
     match attempt {
         Ok(Ok(connection)) => {
-            let run = session::run(dialing.engine.clone(), Arc::clone(&dialing.sessions), dialing.own, dialing.clock, connection);
+            let run = session::run(
+                dialing.engine.clone(),
+                Arc::clone(&dialing.sessions),
+                dialing.own,
+                dialing.clock,
+                connection,
+            );
             run.await;
             dialing.dialer.done(device, true, dialing.clock.mono_ms());
         }

@@ -93,7 +93,8 @@ impl NodeBuilder {
         let sessions = Arc::new(Sessions::default());
         let folders = Arc::new(Folders::default());
         let gossip = Gossip::builder().spawn(endpoint.clone());
-        let sync = SyncHandler { engine: handle.clone(), sessions: Arc::clone(&sessions), own, clock, tasks: tasks.clone() };
+        let sync =
+            SyncHandler { engine: handle.clone(), sessions: Arc::clone(&sessions), own, clock, tasks: tasks.clone() };
         let content = ContentHandler { engine: handle.clone(), folders: Arc::clone(&folders), tasks: tasks.clone() };
         let router = Router::builder(endpoint.clone())
             .accept(SYNC_ALPN, sync)

@@ -2,6 +2,9 @@
 //!
 //! `cargo bench -p sync-tests --bench first_sync`; `KITH_BENCH_FILES` sets another number of files.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::{fs, path::Path, time::Instant};
 
 use sync_tests::{daemon::Daemon, disk::differences};

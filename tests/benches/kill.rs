@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p sync-tests --bench kill`; `KITH_BENCH_CYCLES` sets another number of cycles.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::path::Path;
 
 use sync_tests::{

@@ -2,6 +2,9 @@
 //!
 //! `cargo bench -p sync-tests --bench save_latency`; `KITH_BENCH_SAVES` sets another number of saves.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::{
     fs,
     path::Path,

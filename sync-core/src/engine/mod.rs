@@ -8,11 +8,12 @@
 //! and a seed at the start. The same engine thus runs under tokio and iroh and under a simulator.
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
-//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer,
+//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and `sending` its sending half,
 //! `command` what the host asks for. Documents are opened by [`history`](crate::history), for everybody else.
 
 mod command;
 mod commits;
+mod sending;
 mod session;
 pub mod space;
 

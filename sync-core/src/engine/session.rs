@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, space::Space};
+use super::{
+    Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, sending::first_missing, space::Space,
+};
 use crate::{
     commit::Signed,
     ids::{DeviceId, SpaceId, SpaceTag},
@@ -26,7 +28,7 @@ pub(super) struct Session {
     greeted: BTreeSet<u32>,
     /// Hellos of spaces in which we do not know the peer yet: it may have joined by somebody else.
     parked: Vec<SpaceHello>,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// When a peer that has not said hello is given up.
     hello_by: Option<u64>,
 }
@@ -35,19 +37,19 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) struct Link {
     /// What the peer has, or will have once it read what we sent.
-    theirs: VersionVector,
+    pub(super) theirs: VersionVector,
     /// What the peer has said, or shown by sending it, to be on its disk.
     pub(super) durable: VersionVector,
     /// Whether its folder agrees with that.
-    settled: bool,
+    pub(super) settled: bool,
     /// Next place in our order of arrival to look at.
-    cursor: u64,
+    pub(super) cursor: u64,
     /// Commits of others wait until then: the peer may have them from their author.
-    hold_until: Option<u64>,
+    pub(super) hold_until: Option<u64>,
     /// The peer catches up from somebody else and wants nothing unasked.
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Whether the first catch-up is over, so that what is new came later.
-    live: bool,
+    pub(super) live: bool,
 }
 
 impl Link {
@@ -423,7 +425,7 @@ impl Engine {
     }
 
     /// Tells everybody who was told where we stand, whether or not they have said where they stand.
-    fn tell_greeted(&mut self, handle: u32, message: &Message) {
+    pub(super) fn tell_greeted(&mut self, handle: u32, message: &Message) {
         let frame = wire::encode(message);
         for (session, state) in &self.sessions {
             if state.greeted.contains(&handle) {
@@ -479,71 +481,6 @@ impl Engine {
         let pick = self.draw(linked.len() as u64) as usize;
         self.greet(linked[pick], &[handle]);
     }
-
-    /// Sends what peers lack, acknowledges what came in, tells the folder.
-    pub(super) fn pump_all(&mut self, tables: &mut Tables<'_>, now: Now) -> Result<(), EngineError> {
-        let handles: Vec<u32> = self.spaces.keys().copied().collect();
-        for handle in handles {
-            self.report(handle);
-            let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-            for session in sessions {
-                self.pump(tables, now, session, handle)?;
-            }
-            let space = self.spaces.get_mut(&handle).expect("from the keys");
-            if std::mem::take(&mut space.wrote) {
-                self.announce(tables, handle)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// After commits of others came in: `Durable` to everybody, and `Changed` to the host.
-    fn report(&mut self, handle: u32) {
-        let space = self.spaces.get_mut(&handle).expect("from the keys");
-        let docs = std::mem::take(&mut space.changed);
-        if !std::mem::take(&mut space.received) {
-            return;
-        }
-        let message = Message::Durable {
-            space: space.row.id.tag(self.device),
-            vector: space.vector.clone(),
-            settled: space.settled,
-        };
-        let changed = Effect::Changed { space: space.row.id, docs, arrivals: space.row.arrivals };
-        self.tell_greeted(handle, &message);
-        self.effects.push(changed);
-    }
-
-    fn pump(&mut self, tables: &Tables<'_>, now: Now, session: SessionId, handle: u32) -> Result<(), EngineError> {
-        let space = &self.spaces[&handle];
-        let Some(state) = self.sessions.get_mut(&session) else {
-            return Ok(());
-        };
-        let Some(link) = state.links.get_mut(&handle) else {
-            return Ok(());
-        };
-        let waits = link.hold_until.is_some_and(|until| now.mono_ms < until);
-        // A commit of our own is news to everybody: it goes at once, with whatever is before it.
-        if link.quiet || (waits && !space.wrote) {
-            return Ok(());
-        }
-        link.hold_until = None;
-        while link.cursor < space.row.arrivals && state.in_flight < limits::SESSION_WINDOW_BYTES {
-            let commits = next_frame(space, tables, link)?;
-            if commits.is_empty() {
-                // A stretch that the peer has already.
-                continue;
-            }
-            let message = Message::Commits { space: space.row.id.tag(self.device), commits };
-            let frame = wire::encode(&message);
-            state.in_flight += frame.len();
-            self.effects.push(Effect::Send { session, frame });
-        }
-        if link.cursor >= space.row.arrivals {
-            link.live = true;
-        }
-        Ok(())
-    }
 }
 
 /// Our commit where a replica's log here and there are not one the beginning of the other.
@@ -565,38 +502,4 @@ fn forked_commit(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> 
         }
     }
     Ok(None)
-}
-
-/// The first place in our order of arrival that the peer may lack.
-fn first_missing(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> Result<u64, StoreError> {
-    let mut first = space.row.arrivals;
-    for range in space.vector.beyond(theirs) {
-        let replica = space.by_replica[&range.replica];
-        if let Some(row) = tables.commit_row(space.handle, replica, range.from)? {
-            first = first.min(row.arrival);
-        }
-    }
-    Ok(first)
-}
-
-/// The next commits that the peer lacks, as many as fit one frame; counts them as sent.
-fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<Vec<Signed>, StoreError> {
-    let mut commits = Vec::new();
-    let mut len = 64;
-    for (arrival, replica, n) in tables.order_from(space.handle, link.cursor)? {
-        let id = space.replicas[&replica].id;
-        if link.theirs.len_of(&id) < n {
-            let row = tables.commit_row(space.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
-            let hash = row.hash();
-            let signed = row.with_body(tables.body(space.handle, replica, n)?);
-            if len + signed.wire_len() > limits::FRAME_BYTES_MAX {
-                return Ok(commits);
-            }
-            len += signed.wire_len();
-            commits.push(signed);
-            link.theirs.advance(id, Tip::new(n, &hash));
-        }
-        link.cursor = arrival + 1;
-    }
-    Ok(commits)
 }
