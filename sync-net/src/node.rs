@@ -405,9 +405,11 @@ impl Node {
     /// Changes nothing, whenever it is dropped.
     pub async fn wait_synced(&self, folder: Option<&str>) -> Result<(), NodeError> {
         let only = folder.map(|folder| self.find(folder)).transpose()?;
+        let cookies = self.drop_cookies();
         let mut status = self.0.engine.status();
         loop {
-            if self.is_synced(only) {
+            let told = cookies.iter().all(|(mailbox, cookie)| mailbox.has_seen(*cookie));
+            if told && self.is_synced(only) {
                 return Ok(());
             }
             let tick = tokio::time::timeout(WAIT_TICK, status.changed()).await;
@@ -415,6 +417,20 @@ impl Node {
                 return Err(NodeError::Stopped);
             }
         }
+    }
+
+    /// What was saved before a wait began counts for it: so the watchers first have to tell everything that they know.
+    fn drop_cookies(&self) -> Vec<(Arc<Mailbox>, u64)> {
+        let running = lock(&self.0.running);
+        let watched = running.values().filter(|folder| lock(&folder.shared.report).watched);
+        watched
+            .filter_map(|folder| {
+                let cookie = folder.mailbox.new_cookie();
+                // A folder whose disk cannot be written says so in its own way.
+                folder.shared.drop_cookie(cookie).ok()?;
+                Some((Arc::clone(&folder.mailbox), cookie))
+            })
+            .collect()
     }
 
     fn is_synced(&self, only: Option<u32>) -> bool {
@@ -427,8 +443,12 @@ impl Node {
             };
             let reachable = |device: &DeviceId| self.0.sessions.is_up(device) || !self.0.dialer.is_unreachable(device);
             // Without a genesis nothing has come yet, not even who the members are.
-            let here =
-                space.name.is_some() && !report.busy && report.lacking == 0 && report.halted.is_none() && space.settled;
+            let here = space.name.is_some()
+                && folder.mailbox.is_idle()
+                && !report.busy
+                && report.lacking == 0
+                && report.halted.is_none()
+                && space.settled;
             here && space.peers.iter().filter(|peer| reachable(&peer.device)).all(|peer| peer.synced)
         })
     }

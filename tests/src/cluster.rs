@@ -44,6 +44,8 @@ pub struct Cluster {
     pub frames_sent: u64,
     /// Faults that engines reported.
     pub faults: Vec<Event>,
+    /// Payloads for gossip, by sender; nothing delivers them by itself.
+    pub announced: Vec<(usize, Vec<u8>)>,
 }
 
 impl Cluster {
@@ -69,6 +71,7 @@ impl Cluster {
             bytes_sent: 0,
             frames_sent: 0,
             faults: Vec::new(),
+            announced: Vec::new(),
         };
         let founded = cluster.command(
             0,
@@ -139,7 +142,8 @@ impl Cluster {
                 Effect::Event(event @ (Event::Fork { .. } | Event::RootMismatch { .. } | Event::BadPeer { .. })) => {
                     self.faults.push(event);
                 }
-                Effect::Announce { .. } | Effect::Changed { .. } | Effect::Event(_) => {}
+                Effect::Announce { payload, .. } => self.announced.push((at, payload)),
+                Effect::Changed { .. } | Effect::Event(_) => {}
             }
         }
         answer
@@ -167,6 +171,12 @@ impl Cluster {
                 self.turn(from, vec![Input::SessionDown { session }]);
             }
         }
+    }
+
+    /// Lets a device hear a payload of gossip.
+    pub fn hear(&mut self, at: usize, payload: &[u8]) {
+        let space = self.space;
+        self.turn(at, vec![Input::Announcement { space, bytes: payload.to_vec() }]);
     }
 
     /// Delivers the next frame from one device to another, if there is one.

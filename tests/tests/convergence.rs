@@ -155,3 +155,31 @@ fn a_rename_meets_an_edit_and_a_delete_loses_against_an_edit() {
     assert_eq!(view.path_of(&moved).map(|path| path.to_string()).as_deref(), Some("other.txt"));
     assert_eq!(cluster.text(0, moved).as_deref(), Some("y\nmore\n"));
 }
+
+#[test]
+fn a_small_commit_travels_on_gossip_alone() {
+    let mut cluster = Cluster::new(2);
+    cluster.announced.clear();
+    let doc = cluster.create(0, None, "a.txt", Some("x\n"));
+    let (from, payload) = cluster.announced.pop().expect("a commit is announced");
+    assert_eq!(from, 0);
+    cluster.hear(1, &payload);
+    assert_eq!(cluster.text(1, doc).as_deref(), Some("x\n"));
+    assert_eq!(cluster.vector(0), cluster.vector(1));
+}
+
+#[test]
+fn an_announcement_that_cannot_be_used_is_asked_about_and_garbage_is_passed_over() {
+    let mut cluster = Cluster::new(3);
+    cluster.heal();
+    cluster.disconnect(0, 1);
+    cluster.announced.clear();
+    cluster.create(0, None, "first", Some("x\n"));
+    cluster.create(0, None, "second", Some("y\n"));
+    let (_, payload) = cluster.announced.pop().expect("a commit is announced");
+    // 1 lacks the first commit, and asks 2, which has it from 0.
+    cluster.hear(1, &payload);
+    cluster.hear(1, b"garbage");
+    cluster.deliver_all();
+    cluster.assert_converged();
+}

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -178,6 +179,72 @@ async fn live_edits_renames_and_deletes_follow() {
     b.synced().await;
     assert_equal(&a, &b);
     assert_eq!(a.node().status().folders[0].state, FolderState::UpToDate);
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_directory_is_one_commit_and_modes_and_ignored_files_are_as_they_should() {
+    let dir = TempDir::new().expect("temporary directory");
+    let mut a = Device::start(&dir, "a").await;
+    let mut b = Device::start(&dir, "b").await;
+    for index in 0..50 {
+        a.write(&format!("many/file {index}.txt"), format!("{index}"));
+    }
+    a.write(".kithignore", "*.log\nbuild/\n");
+    a.write("noise.log", "not for others");
+    a.write("build/out", "not for others");
+    a.write(".git/config", "never");
+    join(&a, &b).await;
+    a.synced().await;
+    b.synced().await;
+    assert!(
+        !b.folder.join("noise.log").exists() && !b.folder.join("build").exists() && !b.folder.join(".git").exists()
+    );
+    let before = a.node().status().folders[0].commits;
+    fs::rename(a.folder.join("many"), a.folder.join("moved")).expect("renames");
+    until("the move", || b.folder.join("moved/file 49.txt").exists() && !b.folder.join("many").exists()).await;
+    a.synced().await;
+    assert_eq!(a.node().status().folders[0].commits, before + 1, "one change for fifty files");
+    fs::set_permissions(a.folder.join("moved/file 1.txt"), fs::Permissions::from_mode(0o755)).expect("sets");
+    let is_executable =
+        |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+    until("the executable bit", || is_executable(&b.folder.join("moved/file 1.txt"))).await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_versions_of_a_binary_both_stay() {
+    let dir = TempDir::new().expect("temporary directory");
+    let mut a = Device::start(&dir, "a").await;
+    let mut b = Device::start(&dir, "b").await;
+    a.write("image.bin", [0_u8, 1, 2]);
+    join(&a, &b).await;
+    a.synced().await;
+    b.synced().await;
+    a.stop().await;
+    b.stop().await;
+    a.write("image.bin", [0_u8, 0xaa, 0xaa, 0xaa]);
+    b.write("image.bin", [0_u8, 0xbb, 0xbb]);
+    a.start_again("a").await;
+    b.start_again("b").await;
+    let versions = |device: &Device| {
+        let mut versions: Vec<Vec<u8>> = fs::read_dir(&device.folder)
+            .expect("lists")
+            .map(|entry| entry.expect("lists").path())
+            .filter(|path| path.is_file())
+            .filter_map(|path| fs::read(path).ok())
+            .collect();
+        versions.sort();
+        versions
+    };
+    let both = vec![vec![0_u8, 0xaa, 0xaa, 0xaa], vec![0_u8, 0xbb, 0xbb]];
+    until("both versions on both", || versions(&a) == both && versions(&b) == both).await;
+    a.synced().await;
+    b.synced().await;
+    assert_equal(&a, &b);
+    assert_eq!(a.node().status().folders[0].conflicts.len(), 1);
     a.stop().await;
     b.stop().await;
 }

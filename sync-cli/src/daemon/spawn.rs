@@ -24,7 +24,10 @@ use crate::{
 const READY_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is asked.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long after one that gave way another is started.
+const RESPAWN_AFTER: Duration = Duration::from_millis(300);
 
 /// A log beyond this is put aside at the next start.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
@@ -64,7 +67,8 @@ pub async fn start(config: &Config, verbose: u8) -> Result<Client> {
     config.make_home()?;
     let log = config.log();
     let mut child = spawn(config, verbose, &log)?;
-    let deadline = Instant::now() + READY_MAX;
+    let mut started = Instant::now();
+    let deadline = started + READY_MAX;
     loop {
         // The socket may be there before the daemon answers on it, so each try has a limit.
         let left = deadline.saturating_duration_since(Instant::now());
@@ -74,7 +78,8 @@ pub async fn start(config: &Config, verbose: u8) -> Result<Client> {
             Ok(Err(_)) => {}
             Err(_) => return Err(not_ready("the daemon did not get ready in time", Kind::TimedOut, &log)),
         }
-        // One that found the home locked gave way to another daemon, which gets ready now.
+        // One that found the home locked gave way to another daemon, which gets ready now; or to one that was just
+        // killed, whose lock goes with the last of its memory: so another is started until one answers.
         let gave_way = i32::from(Kind::Busy.exit_code());
         match child.try_wait() {
             Ok(Some(status)) if status.code() != Some(gave_way) => {
@@ -84,6 +89,10 @@ pub async fn start(config: &Config, verbose: u8) -> Result<Client> {
                     Kind::Failed
                 };
                 return Err(not_ready("the daemon ended while it started", kind, &log));
+            }
+            Ok(Some(_)) if Instant::now() >= started + RESPAWN_AFTER => {
+                child = spawn(config, verbose, &log)?;
+                started = Instant::now();
             }
             _ => {}
         }

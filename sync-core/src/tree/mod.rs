@@ -221,8 +221,10 @@ fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<St
     for doc in losers {
         let name = &entries[&doc].name;
         // The whole id ends any clash of clashes.
-        let free =
-            (6..=64).step_by(2).map(|digits| clash_name(name, &doc, digits)).find(|name| !names.contains_key(name));
+        let free = (6..=64)
+            .step_by(2)
+            .map(|digits| clash_name(name, &doc.to_string()[..digits]))
+            .find(|name| !names.contains_key(name));
         if let Some(free) = free {
             names.insert(free, doc);
         }
@@ -230,14 +232,14 @@ fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<St
     names
 }
 
-/// `stem (id).ext`, shortened so that it still fits a component.
-fn clash_name(name: &str, doc: &DocId, digits: usize) -> String {
-    let id = doc.to_string();
+/// `stem (mark).ext`, shortened so that it still fits a component.
+#[must_use]
+pub fn clash_name(name: &str, mark: &str) -> String {
     let (stem, extension) = match name.rfind('.') {
         Some(dot) if dot > 0 => name.split_at(dot),
         _ => (name, ""),
     };
-    let suffix = format!(" ({})", &id[..digits]);
+    let suffix = format!(" ({mark})");
     let room = limits::COMPONENT_BYTES_MAX.saturating_sub(suffix.len() + extension.len());
     let mut end = room.min(stem.len());
     while !stem.is_char_boundary(end) {

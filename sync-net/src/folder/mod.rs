@@ -9,13 +9,16 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use sync_core::{
     folder::{
-        Base,
+        Base, Fs as _,
         disk::{Disk, temp_dir},
     },
     ids::{ContentHash, DocId, SpaceId},
@@ -34,6 +37,9 @@ pub(crate) use worker::{Worker, WorkerParts};
 /// Hints that wait; with more of them the whole folder is looked at.
 const HINTS_WAITING_MAX: usize = 4096;
 
+/// Prefix of the files that show how far the watcher is.
+const COOKIE: &str = "cookie-";
+
 /// Something that may have changed on disk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hint {
@@ -51,6 +57,8 @@ pub(crate) struct Mail {
     pub(crate) rescan: bool,
     pub(crate) stop: bool,
     woken: bool,
+    /// The folder's thread took mail and has not yet reported what came of it.
+    working: bool,
 }
 
 /// Where others leave word for a folder's thread.
@@ -59,6 +67,8 @@ pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
     wake: Condvar,
     wanted: Mutex<BTreeSet<ContentHash>>,
+    cookies: AtomicU64,
+    cookie_seen: AtomicU64,
     stopped: CancellationToken,
 }
 
@@ -113,6 +123,31 @@ impl Mailbox {
         self.stopped.clone()
     }
 
+    /// The number of a new cookie: a file that is made to see when the watcher has told everything that came before it.
+    pub(crate) fn new_cookie(&self) -> u64 {
+        self.cookies.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The watcher saw a cookie.
+    pub(crate) fn see_cookie(&self, cookie: u64) {
+        self.cookie_seen.fetch_max(cookie, Ordering::Release);
+    }
+
+    /// Whether the watcher has told everything that came before a cookie.
+    pub(crate) fn has_seen(&self, cookie: u64) -> bool {
+        self.cookie_seen.load(Ordering::Acquire) >= cookie
+    }
+
+    /// The folder's thread has reported what came of the mail that it took.
+    pub(crate) fn reported(&self) {
+        lock(&self.mail).working = false;
+    }
+
+    /// Whether nothing is waiting and everything that was taken is reported.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty() && !lock(&self.mail).working
+    }
+
     /// Whether nothing is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         let mail = lock(&self.mail);
@@ -124,7 +159,9 @@ impl Mailbox {
         let mail = lock(&self.mail);
         let (mut mail, _) =
             self.wake.wait_timeout_while(mail, wait, |mail| !mail.woken).unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *mail)
+        let taken = std::mem::take(&mut *mail);
+        mail.working = true;
+        taken
     }
 
     pub(crate) fn want(&self, contents: BTreeSet<ContentHash>) {
@@ -154,6 +191,8 @@ pub(crate) struct FolderReport {
     pub(crate) halted: Option<String>,
     /// Whether the first catch-up is over.
     pub(crate) caught_up: bool,
+    /// Whether changes on disk show at once.
+    pub(crate) watched: bool,
 }
 
 /// What the folder's thread shares with those who serve and fetch contents.
@@ -179,6 +218,13 @@ impl FolderShared {
             }
         }
         Ok(None)
+    }
+
+    /// Makes a cookie and removes it again.
+    pub(crate) fn drop_cookie(&self, cookie: u64) -> io::Result<()> {
+        let path = temp_dir().join(&format!("{COOKIE}{cookie}"));
+        drop(self.disk.open_or_create(&path)?);
+        self.disk.remove_file(&path).map_err(|error| error.source)
     }
 
     /// Opens a temporary file to read and write, and makes it where it is not there.

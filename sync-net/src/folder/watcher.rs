@@ -6,10 +6,10 @@ use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
-use sync_core::tree::{RelPath, is_reserved};
+use sync_core::tree::{RelPath, STATE_DIR, is_reserved};
 use tracing::warn;
 
-use super::{Hint, Mailbox};
+use super::{COOKIE, Hint, Mailbox};
 
 /// Watches a directory and everything in it until it is dropped.
 #[derive(Debug)]
@@ -38,6 +38,12 @@ fn forward(root: &Path, mailbox: &Mailbox, event: &Event) {
         mailbox.rescan();
         return;
     }
+    for path in &event.paths {
+        if let Some(cookie) = cookie(root, path) {
+            mailbox.see_cookie(cookie);
+            return;
+        }
+    }
     let closed = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         // A name that came or went is final; what is under it is looked at anyway.
@@ -51,6 +57,13 @@ fn forward(root: &Path, mailbox: &Mailbox, event: &Event) {
             mailbox.hint(Hint { path, closed });
         }
     }
+}
+
+/// The number of a cookie, if the path is one.
+fn cookie(root: &Path, path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_prefix(COOKIE)?;
+    let within = path.parent()?.strip_prefix(root).ok()?;
+    (within == Path::new(STATE_DIR).join("tmp")).then(|| name.parse().ok())?
 }
 
 /// The path within the folder; `None` for the root itself, for our own state, and for names that are not text, which a

@@ -71,7 +71,7 @@ struct Dirty {
 pub(crate) struct Worker {
     parts: WorkerParts,
     trash: Trash,
-    _watch: Option<Watch>,
+    watch: Option<Watch>,
     documents: Documents,
     ignored: Ignored,
     dirty: BTreeMap<RelPath, Dirty>,
@@ -130,7 +130,7 @@ impl Worker {
         let trash = Trash::open(parts.trash.clone(), parts.shared.disk.path().to_owned());
         Self {
             trash,
-            _watch: watch,
+            watch,
             documents: Documents::default(),
             ignored: Ignored::default(),
             dirty: BTreeMap::new(),
@@ -390,7 +390,9 @@ impl Worker {
             lacking: self.wants.len(),
             halted: self.halted.clone(),
             caught_up: self.caught_up,
+            watched: self.watch.is_some(),
         };
+        self.parts.mailbox.reported();
         self.tell_settled(busy);
     }
 

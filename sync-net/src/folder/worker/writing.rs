@@ -9,7 +9,7 @@ use sync_core::{
         text,
     },
     folder::{
-        Fs as _, FsError,
+        Fault, Fs as _, FsError,
         apply::{Applied, Applier, Bytes, Prepared, Want},
         disk::temp_dir,
         ingest::DOWNLOAD,
@@ -19,7 +19,7 @@ use sync_core::{
     ids::{ContentHash, DocId},
     limits,
     store::{Write, row::BaseRow},
-    tree::{Place, RelPath},
+    tree::{Place, RelPath, clash_name},
 };
 
 use super::{RoundError, Worker};
@@ -182,6 +182,7 @@ impl Worker {
             rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
             return Ok(None);
         }
+        self.keep_losing_bytes(&doc, place, &entry)?;
         let want = Want { heads, hash, exec: entry.exec };
         let Some(bytes) = bytes else {
             self.want(doc, &entry);
@@ -194,6 +195,30 @@ impl Worker {
                 Ok(None)
             }
         }
+    }
+
+    /// Where both sides replaced the bytes of a file and ours lost, they are kept beside it as a file of their own, under
+    /// a name that follows from them: any device that holds them makes the same file.
+    fn keep_losing_bytes(&mut self, doc: &DocId, place: &Place, entry: &Entry) -> Result<(), RoundError> {
+        let held = lock(&self.parts.shared.base).on_disk(doc).map(|(row, _)| row.hash);
+        let Some(lost) = entry.lost_contents.iter().find(|lost| Some(lost.hash) == held).copied() else {
+            return Ok(());
+        };
+        let paths = {
+            let base = lock(&self.parts.shared.base);
+            base.path_of(doc).zip(base.dir_path(place.parent))
+        };
+        let Some((path, dir)) = paths else { return Ok(()) };
+        let beside = dir.join(&clash_name(&place.name, &lost.hash.to_string()[..6]));
+        let temp = temp_dir().join(&format!("lost-{}", lost.hash));
+        if self.copy_verified(&path, &temp, &lost) {
+            match self.parts.shared.disk.rename_new(&temp, &beside) {
+                Ok(()) => self.mark_dirty(beside, 0),
+                Err(error) if error.fault() == Fault::Exists => self.parts.shared.disk.remove_file(&temp)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The bytes that an entry should have, and their hash. No bytes: they must be fetched first.
