@@ -526,7 +526,7 @@ impl Node {
         let shared = Arc::new(FolderShared {
             disk,
             base: Mutex::new(Base::default()),
-            report: Mutex::new(FolderReport { busy: true, ..FolderReport::default() }),
+            report: Mutex::new(FolderReport { busy: true, caught_up: row.caught_up, ..FolderReport::default() }),
         });
         let mailbox = Arc::new(Mailbox::default());
         self.0.engine.add_mailbox(row.space, Arc::clone(&mailbox));

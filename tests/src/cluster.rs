@@ -227,6 +227,33 @@ impl Cluster {
         self.deliver_all();
     }
 
+    /// Connects two devices and delivers all.
+    pub fn heal_pair(&mut self, a: usize, b: usize) {
+        self.connect(a, b);
+        self.deliver_all();
+    }
+
+    /// Bytes that all commits of a device take on the wire.
+    ///
+    /// # Panics
+    /// When the store fails.
+    #[must_use]
+    pub fn log_bytes(&self, at: usize) -> u64 {
+        let snapshot = self.engines[at].store().read().expect("reads");
+        let space = self.engines[at].space_handle(&self.space).expect("is in the space");
+        let mut bytes = 0;
+        let mut from = 0;
+        loop {
+            let order = snapshot.order_from(space, from).expect("reads");
+            let Some((last, ..)) = order.last() else { return bytes };
+            from = last + 1;
+            for (_, replica, n) in order {
+                let row = snapshot.commit_row(space, replica, n).expect("reads").expect("is held");
+                bytes += row.with_body(snapshot.body(space, replica, n).expect("reads")).wire_len() as u64;
+            }
+        }
+    }
+
     fn library(&self, at: usize) -> Library {
         let snapshot = self.engines[at].store().read().expect("reads");
         let handle = self.engines[at].space_handle(&self.space).expect("is in the space");

@@ -133,7 +133,7 @@ fn mistakes_get_an_error_with_a_hint_and_the_right_exit_code() {
     let code = |args: &[&str]| a.kith(args).status.code();
     assert_eq!(code(&["status"]), Some(4), "no daemon");
     assert_eq!(code(&["shrae"]), Some(2), "no such command");
-    assert_eq!(code(&["share", "/nonexistent/directory"]), Some(1).or(Some(2)), "no such directory");
+    assert_eq!(code(&["share", "/nonexistent/directory"]), Some(5), "no such directory");
     let invite = a.share();
     assert_eq!(code(&["invite", "no such folder"]), Some(5));
     assert_eq!(code(&["join", &invite[..invite.len() - 3], "x"]), Some(2), "a damaged invite");

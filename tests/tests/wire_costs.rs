@@ -41,3 +41,24 @@ fn one_changed_file_among_10_000_takes_less_than_2_kb() {
     cluster.assert_synced();
     assert!(cluster.bytes_sent <= 2048, "{} bytes", cluster.bytes_sent);
 }
+
+#[test]
+fn a_device_that_catches_up_from_one_peer_is_not_sent_a_second_copy_by_another() {
+    let mut cluster = Cluster::new(3);
+    cluster.heal();
+    cluster.disconnect(0, 2);
+    cluster.disconnect(1, 2);
+    for index in 0..200 {
+        cluster.create(0, None, &format!("file {index}"), Some(&format!("text of {index}\n").repeat(50)));
+    }
+    cluster.heal_pair(0, 1);
+    cluster.bytes_sent = 0;
+    cluster.connect(0, 2);
+    // 2 hears what 0 has before it says hello to 1.
+    cluster.deliver(0, 2);
+    cluster.connect(1, 2);
+    cluster.deliver_all();
+    cluster.assert_synced();
+    let all = cluster.log_bytes(0);
+    assert!(cluster.bytes_sent < all * 3 / 2, "{} bytes were sent for a log of {all}", cluster.bytes_sent);
+}

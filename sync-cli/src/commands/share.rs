@@ -55,7 +55,7 @@ fn check_directory(dir: &Path) -> Result<()> {
         Ok(_) => Err(Error::new(Kind::Invalid, format!("{} is not a directory", dir.display()))
             .hint("share the directory that it is in")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::Failed, format!("there is no directory {}", dir.display()))
+            Err(Error::new(Kind::NotFound, format!("there is no directory {}", dir.display()))
                 .hint(format!("make it first: mkdir -p {}", shell_word(&dir.to_string_lossy()))))
         }
         Err(error) => Err(Error::from_io(Kind::Failed, format!("cannot look at {}", dir.display()), &error)),

@@ -15,6 +15,7 @@ impl Engine {
         let handles: Vec<u32> = self.spaces.keys().copied().collect();
         for handle in handles {
             self.report(handle);
+            self.end_silence(handle);
             let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
             for session in sessions {
                 self.pump(tables, now, session, handle)?;

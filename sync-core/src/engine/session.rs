@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) links: BTreeMap<u32, Link>,
     /// Spaces in which we have said hello.
     greeted: BTreeSet<u32>,
+    /// Spaces in which our hello asked for silence, because we were catching up from somebody else.
+    silenced: BTreeSet<u32>,
     /// Hellos of spaces in which we do not know the peer yet: it may have joined by somebody else.
     parked: Vec<SpaceHello>,
     pub(super) in_flight: usize,
@@ -72,6 +74,7 @@ impl Engine {
             peer,
             links: BTreeMap::new(),
             greeted: BTreeSet::new(),
+            silenced: BTreeSet::new(),
             parked: Vec::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
@@ -84,6 +87,12 @@ impl Engine {
 
     /// Says hello in some spaces; an empty hello still ends the peer's wait.
     pub(super) fn greet(&mut self, session: SessionId, handles: &[u32]) {
+        let busy = handles.iter().copied().filter(|handle| self.catches_up_elsewhere(session, *handle)).collect();
+        self.greet_with(session, handles, &busy);
+    }
+
+    /// Says hello, and asks for silence in some of the spaces.
+    fn greet_with(&mut self, session: SessionId, handles: &[u32], busy: &BTreeSet<u32>) {
         let device = self.device;
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
@@ -94,14 +103,49 @@ impl Engine {
             .take(limits::HELLO_SPACES_MAX)
             .map(|space| SpaceHello {
                 space: space.row.id.tag(device),
-                flags: if space.settled { SpaceHello::SETTLED } else { 0 },
+                flags: if space.settled { SpaceHello::SETTLED } else { 0 }
+                    | if busy.contains(&space.handle) { SpaceHello::CATCHING_UP } else { 0 },
                 vector: space.vector.clone(),
                 root: space.row.root,
             })
             .collect();
         state.greeted.extend(handles);
+        for handle in handles {
+            if busy.contains(handle) {
+                state.silenced.insert(*handle);
+            } else {
+                state.silenced.remove(handle);
+            }
+        }
         let frame = wire::encode(&Message::Hello { spaces });
         self.effects.push(Effect::Send { session, frame });
+    }
+
+    /// Whether another session is sending us what we lack of a space: then one copy is enough.
+    fn catches_up_elsewhere(&self, session: SessionId, handle: u32) -> bool {
+        let Some(space) = self.spaces.get(&handle) else {
+            return false;
+        };
+        self.sessions.iter().any(|(other, state)| {
+            *other != session
+                && !state.silenced.contains(&handle)
+                && state.links.get(&handle).is_some_and(|link| !space.vector.covers(&link.durable))
+        })
+    }
+
+    /// Once a catch-up is over, or whoever sent it is gone, compares with those who were asked for silence.
+    pub(super) fn end_silence(&mut self, handle: u32) {
+        let silenced: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, state)| state.silenced.contains(&handle))
+            .map(|(session, _)| *session)
+            .collect();
+        for session in silenced {
+            if !self.catches_up_elsewhere(session, handle) {
+                self.greet(session, &[handle]);
+            }
+        }
     }
 
     /// Says hello to everybody who is connected and may now talk about this space, and was not told yet; and hears what
@@ -479,7 +523,8 @@ impl Engine {
             return;
         }
         let pick = self.draw(linked.len() as u64) as usize;
-        self.greet(linked[pick], &[handle]);
+        // Without asking for silence: somebody who claims to send us everything may never do it.
+        self.greet_with(linked[pick], &[handle], &BTreeSet::new());
     }
 }
 
