@@ -18,6 +18,7 @@ use iroh::{
 use iroh_mdns_address_lookup::MdnsAddressLookup;
 use sync_core::wire::{CONTENT_ALPN, CloseCode, JOIN_ALPN, SYNC_ALPN};
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::{actor::EngineStatus, config::Network, error::NodeError, identity, session::device_of};
 
@@ -55,6 +56,8 @@ impl EndpointHooks for AllowList {
         if allowed {
             return AfterHandshakeOutcome::Accept;
         }
+        let alpn = String::from_utf8_lossy(connection.alpn()).into_owned();
+        warn!(peer = device_of(connection).short(), alpn, "refused a connection: no member, or no invite is open");
         let code = CloseCode::NotAllowed;
         AfterHandshakeOutcome::Reject {
             error_code: VarInt::from_u32(code.to_u32()),

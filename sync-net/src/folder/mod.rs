@@ -97,9 +97,10 @@ impl Mailbox {
         });
     }
 
-    /// Hints were lost.
+    /// Hints were lost, and cookies with them: the scan that follows sees what they stood for.
     pub(crate) fn rescan(&self) {
         self.post(|mail| mail.rescan = true);
+        self.see_cookie(self.cookies.load(Ordering::Relaxed));
     }
 
     /// A content is here now.

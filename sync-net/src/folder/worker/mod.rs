@@ -84,6 +84,8 @@ pub(crate) struct Worker {
     planned: bool,
     rescan_ms: u64,
     rescans: u64,
+    /// When what could not be written is tried again.
+    retry_ms: u64,
     settled: Option<u64>,
     halted: Option<String>,
     /// Entries that are out of the way of others in the middle of a plan.
@@ -143,6 +145,7 @@ impl Worker {
             planned: false,
             rescan_ms: 0,
             rescans: 0,
+            retry_ms: 0,
             settled: None,
             halted: None,
             aside: Aside::default(),
@@ -180,6 +183,7 @@ impl Worker {
                     warn!(%error, "a folder's round did not end well");
                     self.write_problems.insert(RelPath::root(), error.to_string());
                     self.rescan_ms = self.now_ms() + limits::SETTLE_MS_MAX;
+                    self.planned = false;
                 }
             }
         }
@@ -191,7 +195,8 @@ impl Worker {
 
     /// How long there is nothing to do unless somebody writes.
     fn pause(&self) -> Duration {
-        let next = self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).min();
+        let retry = (!self.write_problems.is_empty()).then_some(self.retry_ms);
+        let next = self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).chain(retry).min();
         let next = if self.caught_up && self.halted.is_none() { next } else { None };
         next.map_or(Duration::from_secs(1), |next| self.parts.clock.until(next))
     }
@@ -301,6 +306,9 @@ impl Worker {
         }
         self.ingest()?;
         self.read_documents()?;
+        if !self.write_problems.is_empty() && self.now_ms() >= self.retry_ms {
+            self.planned = false;
+        }
         self.materialize()
     }
 

@@ -25,6 +25,10 @@ use sync_core::{
 use super::{RoundError, Worker};
 use crate::{actor::lock, content::Wanted};
 
+/// Pause before what could not be written is tried again: a full disk or a right that is missing does not mend itself at
+/// once.
+const WRITE_RETRY_MS: u64 = 5_000;
+
 impl Worker {
     pub(super) fn materialize(&mut self) -> Result<(), RoundError> {
         if self.planned {
@@ -67,6 +71,7 @@ impl Worker {
         }
         self.write_all(writes, &mut rows)?;
         self.put_rows(rows)?;
+        self.retry_ms = self.now_ms() + WRITE_RETRY_MS;
         self.ask_for_contents();
         Ok(())
     }
