@@ -212,10 +212,12 @@ impl Actor {
         while let Some(inputs) = self.gather() {
             match self.engine.turn(self.clock.now(), inputs) {
                 Ok(effects) => {
-                    for effect in effects {
-                        self.carry_out(effect);
-                    }
+                    // Answers come last: who has one finds the status, and with it the allow-list, as the turn left them.
+                    let (answers, others): (Vec<_>, Vec<_>) =
+                        effects.into_iter().partition(|effect| matches!(effect, Effect::Done { .. }));
+                    others.into_iter().for_each(|effect| self.carry_out(effect));
                     self.publish();
+                    answers.into_iter().for_each(|effect| self.carry_out(effect));
                 }
                 Err(error) => {
                     error!(%error, "the store failed: this node stops, and opens it again when it is started");

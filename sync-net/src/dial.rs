@@ -26,6 +26,8 @@ use crate::{
 const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
 /// First pause after a failure; each further one is twice as long.
 const PAUSE_MS: u64 = 250;
+/// Even a pause that is over lets others run.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// Longest pause: a peer that comes back dials us, too.
 const PAUSE_MS_MAX: u64 = 30_000;
 
@@ -138,17 +140,20 @@ pub(crate) async fn run(dialing: Dialing) {
         for device in dialing.dialer.due(&wanted, dialing.clock.mono_ms()) {
             dialing.tasks.spawn(dial(dialing.clone(), device));
         }
-        let pause = dialing
-            .dialer
-            .next_ms(&wanted)
-            .map_or(Duration::from_millis(PAUSE_MS), |next| dialing.clock.until(next).max(Duration::from_millis(20)));
+        let pause = if wanted.is_empty() {
+            // Whoever goes shows in the engine's status.
+            Duration::from_millis(PAUSE_MS_MAX)
+        } else {
+            let next = dialing.dialer.next_ms(&wanted);
+            next.map_or(Duration::from_millis(PAUSE_MS), |next| dialing.clock.until(next).max(SHORTEST_PAUSE))
+        };
         tokio::select! {
             changed = status.changed() => {
                 if changed.is_err() {
                     return;
                 }
             }
-            () = tokio::time::sleep(pause.min(Duration::from_millis(PAUSE_MS_MAX))) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
