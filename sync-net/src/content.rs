@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Contents that are fetched at once.
-const FETCHES_MAX: usize = 4;
+const FETCHES_MAX: usize = 16;
 /// Bytes of a list or chunk in one frame.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes asked for at once, so that a slow peer can be left for another.

@@ -1,6 +1,6 @@
 //! 2 000 files in 200 directories with one of 200 MB, between two daemons on this machine.
 //!
-//! `cargo bench -p sync-tests --bench large_folder`.
+//! `cargo bench -p sync-tests --bench large_folder`; `KITH_BENCH_BYTES` sets another size of the large file.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
@@ -23,7 +23,8 @@ fn main() {
         };
         fs::write(sub.join(format!("file {index} 漢")), bytes).expect("writes");
     }
-    let mut noise = vec![0; 200_000_000];
+    let large = std::env::var("KITH_BENCH_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000_000);
+    let mut noise = vec![0; large];
     blake3::Hasher::new().update(b"large").finalize_xof().fill(&mut noise);
     fs::write(a.folder.join("large file.bin"), noise).expect("writes");
     let started = Instant::now();
@@ -31,7 +32,10 @@ fn main() {
     b.join(&invite);
     b.wait_synced();
     a.wait_synced();
-    println!("2 000 files and 200 MB: {:.2} s from share to both synced", started.elapsed().as_secs_f64());
+    println!(
+        "2 000 files and one of {large} bytes: {:.2} s from share to both synced",
+        started.elapsed().as_secs_f64()
+    );
     assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
     println!("peak memory: {} MB and {} MB", a.peak_memory() / 1_000_000, b.peak_memory() / 1_000_000);
 }
