@@ -28,6 +28,11 @@ impl Clock {
         Now { mono_ms: self.mono_ms(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 
+    /// Wall time in nanoseconds since 1970, as the time stamps of this machine's disks have it.
+    pub(crate) fn wall_ns(&self) -> i64 {
+        i64::try_from(self.now().wall_ms).unwrap_or(i64::MAX / 1_000_000).saturating_mul(1_000_000)
+    }
+
     /// How long until a deadline.
     pub(crate) fn until(&self, deadline_ms: u64) -> Duration {
         Duration::from_millis(deadline_ms.saturating_sub(self.mono_ms()))

@@ -106,6 +106,35 @@ fn edits_made_while_both_were_stopped_are_all_there() {
 }
 
 #[test]
+fn three_daemons_of_which_one_was_away_and_one_joins_late_end_equal() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b, c] = daemons(&dir);
+    fs::write(a.folder.join("shared.txt"), "start\n").expect("writes");
+    let invite = a.share();
+    b.join(&invite);
+    b.wait_synced();
+    b.stop();
+    for round in 0..20 {
+        fs::write(a.folder.join("shared.txt"), format!("start\nround {round} of the first\n")).expect("writes");
+        fs::write(a.folder.join(format!("a{round}.txt")), "a").expect("writes");
+        fs::write(b.folder.join(format!("b{round}.bin")), vec![0; 1000 * round]).expect("writes");
+        a.wait_synced();
+    }
+    fs::write(b.folder.join("shared.txt"), "edited while away\nstart\n").expect("writes");
+    let late = a.json(&["invite", a.folder.to_str().expect("is text")]);
+    c.join(late["invite"].as_str().expect("an invite"));
+    c.wait_synced();
+    b.start();
+    for daemon in [&b, &a, &c, &b, &a] {
+        daemon.wait_synced();
+    }
+    assert_equal(&a, &b);
+    assert_equal(&a, &c);
+    let merged = fs::read_to_string(c.folder.join("shared.txt")).expect("reads");
+    assert_eq!(merged, "edited while away\nstart\nround 19 of the first\n");
+}
+
+#[test]
 fn a_daemon_killed_again_and_again_loses_nothing() {
     let dir = TempDir::new().expect("temporary directory");
     let [a, b] = daemons(&dir);

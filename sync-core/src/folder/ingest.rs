@@ -6,11 +6,7 @@
 //!
 //! Reading files is a step of its own ([`load`]), which hosts run on several threads.
 
-use std::{
-    collections::BTreeMap,
-    io::Read as _,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, io::Read as _};
 
 use super::{
     Base, Documents, Found, FoundKind, Fs, FsError,
@@ -64,7 +60,8 @@ pub enum LoadError {
     Fs(#[from] FsError),
 }
 
-/// Reads a file once, whatever its size, and checks that it stood still.
+/// Reads a file once, whatever its size, and checks that it stood still. `wall_ns` is the clock that the disk's time
+/// stamps are of, in nanoseconds since 1970.
 ///
 /// # Errors
 /// When it did not, or cannot be read.
@@ -94,14 +91,6 @@ pub fn load(fs: &dyn Fs, path: &RelPath, wall_ns: i64) -> Result<Loaded, LoadErr
     }
     let racy = wall_ns.saturating_sub(after.mtime_ns.max(after.ctime_ns)) < limits::RACY_NS;
     Ok(Loaded { stat: after, racy, hash, bytes, chunks })
-}
-
-/// The wall clock for [`load`], which compares it with the time stamps of the same machine's disk.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "file time stamps are wall time; nothing of the engine sees this")]
-pub fn wall_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// An edit that is ready for the engine, and the base row that it leaves.

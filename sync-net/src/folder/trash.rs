@@ -7,11 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{
-    folder::{apply::Keeper, ingest::wall_ns},
-    limits,
-    tree::RelPath,
-};
+use sync_core::{folder::apply::Keeper, limits, tree::RelPath};
 use tracing::{debug, warn};
 
 /// The trash of one folder.
@@ -24,8 +20,8 @@ pub(crate) struct Trash {
 
 impl Trash {
     /// Opens the trash, and lets go of what is old.
-    pub(crate) fn open(dir: PathBuf, root: PathBuf) -> Self {
-        if let Err(error) = sweep(&dir) {
+    pub(crate) fn open(dir: PathBuf, root: PathBuf, wall_ns: i64) -> Self {
+        if let Err(error) = sweep(&dir, wall_ns) {
             debug!(%error, "the trash was not swept");
         }
         Self { dir, root, kept: 0 }
@@ -60,7 +56,7 @@ impl Keeper for Trash {
 }
 
 /// Removes what has been kept for long enough.
-fn sweep(dir: &Path) -> io::Result<()> {
+fn sweep(dir: &Path, wall_ns: i64) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -69,7 +65,7 @@ fn sweep(dir: &Path) -> io::Result<()> {
         let entry = entry?;
         // The change time says when it came here; a rename sets it.
         let moved_ns = entry.metadata()?.ctime().saturating_mul(1_000_000_000);
-        let age = Duration::from_nanos(u64::try_from(wall_ns().saturating_sub(moved_ns)).unwrap_or_default());
+        let age = Duration::from_nanos(u64::try_from(wall_ns.saturating_sub(moved_ns)).unwrap_or_default());
         if age > Duration::from_millis(limits::KEEP_MS)
             && let Err(error) = fs::remove_file(entry.path())
         {

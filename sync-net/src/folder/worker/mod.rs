@@ -129,7 +129,7 @@ impl Worker {
                 None
             }
         };
-        let trash = Trash::open(parts.trash.clone(), parts.shared.disk.path().to_owned());
+        let trash = Trash::open(parts.trash.clone(), parts.shared.disk.path().to_owned(), parts.clock.wall_ns());
         Self {
             trash,
             watch,

@@ -8,7 +8,7 @@ use std::{
 use sync_core::{
     folder::{
         Fault, Found, FoundKind, Fs as _, FsError, Problem,
-        ingest::{Ingest, LoadError, Loaded, Ready, load, wall_ns},
+        ingest::{Ingest, LoadError, Loaded, Ready, load},
         local::{Into as Within, Local, Made, Moved, local},
         observe::{Looks, Observer},
     },
@@ -273,7 +273,7 @@ impl Worker {
     /// Reads files on two threads: hashing is most of an import.
     fn load_all(&mut self, files: &[(usize, RelPath)]) -> BTreeMap<usize, Loaded> {
         let disk = &self.parts.shared.disk;
-        let wall = wall_ns();
+        let wall = self.parts.clock.wall_ns();
         let read = |part: &[(usize, RelPath)]| -> Vec<(usize, Result<Loaded, LoadError>)> {
             part.iter().map(|(index, path)| (*index, load(disk, path, wall))).collect()
         };
@@ -363,7 +363,7 @@ impl Worker {
     /// Whether a path has been dirty for so long that nothing more is to be awaited.
     fn is_old(&self, path: &RelPath) -> bool {
         let modified = self.parts.shared.disk.look(path).ok().flatten().map(|found| found.stat.mtime_ns);
-        modified.is_none_or(|modified| wall_ns() - modified > limits::VANISH_MS as i64 * 1_000_000)
+        modified.is_none_or(|modified| self.parts.clock.wall_ns() - modified > limits::VANISH_MS as i64 * 1_000_000)
     }
 
     fn await_bytes(&mut self, path: RelPath) {
