@@ -62,6 +62,9 @@ pub enum NodeError {
         /// The folder.
         folder: String,
     },
+    /// This device is in that space already.
+    #[error("this device has joined it already: it is the folder {0}")]
+    AlreadyJoined(String),
     /// No such folder.
     #[error("there is no folder {0}")]
     NoFolder(String),
@@ -111,9 +114,11 @@ impl NodeError {
     #[must_use]
     pub const fn kind(&self) -> NodeErrorKind {
         match self {
-            Self::Directory { .. } | Self::Overlap { .. } | Self::OwnInvite | Self::Refused(Refused::Name) => {
-                NodeErrorKind::Invalid
-            }
+            Self::Directory { .. }
+            | Self::Overlap { .. }
+            | Self::AlreadyJoined(_)
+            | Self::OwnInvite
+            | Self::Refused(Refused::Name) => NodeErrorKind::Invalid,
             Self::NoFolder(_) | Self::Refused(Refused::NoSpace) => NodeErrorKind::NotFound,
             Self::AmbiguousFolder(_) => NodeErrorKind::Ambiguous,
             Self::Invite(_) | Self::Rejected(_) | Self::Refused(Refused::NotAllowed(_) | Refused::Invite(_)) => {

@@ -279,7 +279,7 @@ impl Node {
     async fn join_at(&self, invite: &Invite, path: &Path, name: Option<String>) -> Result<Joined, NodeError> {
         self.check_overlap(path)?;
         if let Some(held) = self.running_in(&invite.space()) {
-            return Err(NodeError::Overlap { path: path.to_owned(), folder: held });
+            return Err(NodeError::AlreadyJoined(held));
         }
         self.0.lookup.add_endpoint_info(invite.host().clone());
         let welcome = join::join(&self.0.endpoint, self.0.own, &self.0.name, invite).await?;
