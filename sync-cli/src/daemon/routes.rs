@@ -152,7 +152,7 @@ async fn share(State(daemon): State<Daemon>, Json(request): Json<ShareRequest>) 
     let life_ms = in_ms(options.life);
     let (node, dir) = (daemon.node.clone(), PathBuf::from(request.dir));
     let shared = daemon.work.finish(async move { node.share(&dir, options).await }).await?;
-    tracing::info!(space = %shared.space, "shared a folder");
+    tracing::info!(space = shared.space.short(), "shared a folder");
     Ok(Json(ShareReply {
         folder: shared.folder,
         space: shared.space.to_string(),
@@ -166,7 +166,7 @@ async fn join(State(daemon): State<Daemon>, Json(request): Json<JoinRequest>) ->
     let invite: Invite = request.invite.parse().map_err(|_| Error::new(Kind::Invalid, "this is not an invite"))?;
     let (node, dir, name) = (daemon.node.clone(), PathBuf::from(request.dir), request.name);
     let joined = daemon.work.finish(async move { node.join(&invite, &dir, name).await }).await?;
-    tracing::info!(space = %joined.space, "joined a folder");
+    tracing::info!(space = joined.space.short(), "joined a folder");
     Ok(Json(JoinReply {
         folder: joined.folder,
         space: joined.space.to_string(),

@@ -100,7 +100,6 @@ impl Engine {
         let spaces = handles
             .iter()
             .filter_map(|handle| self.spaces.get(handle))
-            .take(limits::HELLO_SPACES_MAX)
             .map(|space| SpaceHello {
                 space: space.row.id.tag(device),
                 flags: if space.settled { SpaceHello::SETTLED } else { 0 }
@@ -117,8 +116,10 @@ impl Engine {
                 state.silenced.remove(handle);
             }
         }
-        let frame = wire::encode(&Message::Hello { spaces });
-        self.effects.push(Effect::Send { session, frame });
+        for spaces in wire::hello_frames(spaces) {
+            let frame = wire::encode(&Message::Hello { spaces });
+            self.effects.push(Effect::Send { session, frame });
+        }
     }
 
     /// Whether another session is sending us what we lack of a space: then one copy is enough.

@@ -200,6 +200,31 @@ pub fn encode(message: &Message) -> Vec<u8> {
     bytes
 }
 
+/// Splits what is to be said of many spaces so that each hello is within its bounds; always at least one, since an
+/// empty hello is one, too.
+#[must_use]
+pub fn hello_frames(spaces: Vec<SpaceHello>) -> Vec<Vec<SpaceHello>> {
+    // A tip is an id, a number and half a hash; the rest is the tag, the root and counts.
+    let len_of = |space: &SpaceHello| 64 + space.vector.len() * 48;
+    let mut frames = vec![Vec::new()];
+    let mut len = 0;
+    for space in spaces {
+        let more = len_of(&space);
+        let full = frames.last().is_some_and(|frame: &Vec<_>| {
+            !frame.is_empty() && (frame.len() == limits::HELLO_SPACES_MAX || len + more > limits::FRAME_BYTES_MAX - 64)
+        });
+        if full {
+            frames.push(Vec::new());
+            len = 0;
+        }
+        len += more;
+        if let Some(frame) = frames.last_mut() {
+            frame.push(space);
+        }
+    }
+    frames
+}
+
 /// Decodes one frame.
 ///
 /// # Errors
@@ -316,6 +341,30 @@ mod tests {
         assert_eq!(decode(&ask(0, 1)), Err(WireError::Malformed));
         assert_eq!(decode(&ask(2, 1)), Err(WireError::Malformed));
         assert_eq!(decode(&vec![0; limits::FRAME_BYTES_MAX + 1]), Err(WireError::TooBig));
+    }
+
+    #[test]
+    fn hellos_of_many_spaces_and_long_vectors_stay_within_a_frame() {
+        let space = |replicas: usize| SpaceHello {
+            space: SpaceTag([1; 16]),
+            flags: 0,
+            vector: (0..replicas)
+                .map(|index| {
+                    let mut id = [0; 16];
+                    id[..8].copy_from_slice(&(index as u64).to_le_bytes());
+                    (ReplicaId(id), Tip::new(u64::MAX, &CommitHash([9; 32])))
+                })
+                .collect(),
+            root: [4; 32],
+        };
+        assert_eq!(hello_frames(Vec::new()), [Vec::new()]);
+        assert_eq!(hello_frames(vec![space(1); limits::HELLO_SPACES_MAX]).len(), 1);
+        assert_eq!(hello_frames(vec![space(1); limits::HELLO_SPACES_MAX + 1]).len(), 2);
+        let frames = hello_frames(vec![space(limits::REPLICAS_MAX); 20]);
+        assert_eq!(frames.iter().map(Vec::len).sum::<usize>(), 20);
+        for spaces in frames {
+            assert!(decode(&encode(&Message::Hello { spaces })).is_ok());
+        }
     }
 
     #[test]
