@@ -26,7 +26,7 @@ pub enum HistoryError {
 }
 
 /// The items of a commit's body.
-fn unpack_items(rows: &impl Rows, (space, replica, n): BodyKey) -> Result<Vec<Item>, StoreError> {
+pub(crate) fn unpack_items(rows: &impl Rows, (space, replica, n): BodyKey) -> Result<Vec<Item>, StoreError> {
     let damaged = |_| StoreError::Row { table: "body" };
     let packed = rows.packed_body(space, replica, n)?;
     let body = packed.unpack().map_err(damaged)?;
@@ -37,7 +37,7 @@ fn unpack_items(rows: &impl Rows, (space, replica, n): BodyKey) -> Result<Vec<It
 }
 
 /// Space, replica and number of a commit.
-type BodyKey = (u32, u32, u64);
+pub(crate) type BodyKey = (u32, u32, u64);
 
 /// The bodies that were unpacked last.
 #[derive(Debug, Default)]

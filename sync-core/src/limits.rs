@@ -32,6 +32,14 @@ pub const HELLO_SPACES_MAX: usize = 256;
 /// Most ranges in one ask.
 pub const ASK_RANGES_MAX: usize = 256;
 
+/// Most headers that one message about a fork holds: 100 KiB at the most, and four rounds find where two logs of a
+/// million commits part.
+pub const FORK_HEADERS_MAX: usize = 48;
+
+/// Most messages about forks that one session may send: rounds of narrowing for some forks at once; a peer that goes on
+/// without giving way is not healed by more of them.
+pub const FORK_ROUNDS_MAX: u32 = 64;
+
 /// Most operations of one membership commit.
 pub const MEMBER_OPS_MAX: usize = 64;
 

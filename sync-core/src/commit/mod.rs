@@ -131,6 +131,37 @@ pub struct Signed {
     pub body: PackedBody,
 }
 
+/// The header of a commit and its author's signature, without the body: enough to prove that the author made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedHeader {
+    /// The header exactly as signed.
+    #[serde(with = "serde_bytes")]
+    pub header: Vec<u8>,
+    /// The author's signature over it.
+    pub signature: Signature,
+}
+
+impl SignedHeader {
+    /// The hash of the commit.
+    #[must_use]
+    pub fn hash(&self) -> CommitHash {
+        CommitHash(derive(context::COMMIT, &[&self.header]))
+    }
+
+    /// Decodes the header and checks that this device signed it.
+    ///
+    /// # Errors
+    /// When the header is not well formed or the signature is another's.
+    pub fn verify(&self, device: DeviceId) -> Result<Header, CommitError> {
+        let header = Header::decode(&self.header)?;
+        if verify(&device.0, context::COMMIT_SIGNATURE, &[&self.header], &self.signature) {
+            Ok(header)
+        } else {
+            Err(CommitError::Signature)
+        }
+    }
+}
+
 impl Signed {
     /// Signs a header and packs its body.
     ///

@@ -408,11 +408,30 @@ impl Document {
     /// # Errors
     /// When the document is not an entry.
     pub fn entry(&self) -> Result<Entry, DocError> {
+        self.read_entry(None)
+    }
+
+    /// Reads the entry's registers as they were at some heads.
+    ///
+    /// # Errors
+    /// When the document was not an entry.
+    pub fn entry_at(&self, heads: &[ChangeHash]) -> Result<Entry, DocError> {
+        self.read_entry(Some(&hashes_of(heads)))
+    }
+
+    fn read_entry(&self, at: Option<&[automerge::ChangeHash]>) -> Result<Entry, DocError> {
         let mut registers = Registers::default();
         let mut lost_contents = Vec::new();
         let mut lost_place = false;
-        for name in self.automerge.keys(ROOT) {
-            let all = self.automerge.get_all(ROOT, name.as_str())?;
+        let names: Vec<String> = match at {
+            Some(heads) => self.automerge.keys_at(ROOT, heads).collect(),
+            None => self.automerge.keys(ROOT).collect(),
+        };
+        for name in names {
+            let all = match at {
+                Some(heads) => self.automerge.get_all_at(ROOT, name.as_str(), heads)?,
+                None => self.automerge.get_all(ROOT, name.as_str())?,
+            };
             // The last one is the winner.
             for (index, (value, id)) in all.iter().enumerate() {
                 let wins = index + 1 == all.len();

@@ -5,6 +5,7 @@
 //! reads a store or knows of commits: the caller brings changes as bytes that `preflight` has let in, and takes bytes
 //! away.
 
+pub mod again;
 pub mod entry;
 pub mod promotion;
 pub mod text;
@@ -127,6 +128,23 @@ impl Document {
     pub fn save(&self) -> Result<Vec<u8>, DocError> {
         let bytes = guarded(|| Ok(self.automerge.save()))?;
         if Self::from_snapshot(&bytes)?.heads() == self.heads() { Ok(bytes) } else { Err(DocError::Snapshot) }
+    }
+
+    /// The bytes of a change and of all that it depends on, dependencies first.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub(crate) fn closure(&self, of: ChangeHash) -> Result<Vec<Vec<u8>>, DocError> {
+        let mut wanted = std::collections::BTreeSet::new();
+        let mut open = vec![hash_of(of)];
+        while let Some(hash) = open.pop() {
+            if wanted.insert(hash) {
+                let change = self.automerge.get_change_by_hash(&hash).ok_or(DocError::MissingDependency)?;
+                open.extend_from_slice(change.deps());
+            }
+        }
+        let changes = self.automerge.get_changes(&[]).into_iter();
+        Ok(changes.filter(|change| wanted.contains(&change.hash())).map(|change| change.raw_bytes().to_vec()).collect())
     }
 
     /// Whether every hash names a change of this document.

@@ -4,7 +4,7 @@ use super::{Effect, Engine, EngineError, Event, Now, commits::CommitFault, space
 use crate::{
     commit::{Item, Signature, verify},
     content::encode_list,
-    ids::{DeviceId, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, context},
+    ids::{ChangeHash, DeviceId, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, context},
     limits,
     member::{InviteRefusal, MemberOp, Role},
     preflight::ChangeHead,
@@ -229,16 +229,7 @@ impl Engine {
                 (handle, row)
             }
             None => {
-                let row = SpaceRow {
-                    id,
-                    replica: ReplicaId::derive(self.device, id, epoch),
-                    epoch,
-                    heads: Vec::new(),
-                    root: [0; 32],
-                    arrivals: 0,
-                    bootstrap,
-                    left: false,
-                };
+                let row = SpaceRow::new(id, self.device, epoch, bootstrap);
                 (tables.next_handle("spaces", 1)? as u32, row)
             }
         };
@@ -274,6 +265,7 @@ impl Engine {
         handle: u32,
         op: MemberOp,
     ) -> Result<Result<(), Refused>, EngineError> {
+        self.renew_if_outrun(tables, now, handle)?;
         let key = self.key.clone();
         let space = self.spaces.get_mut(&handle).expect("the caller found it");
         match space.append_membership(tables, &key, now.wall_ms, vec![op])? {
@@ -363,7 +355,10 @@ impl Engine {
                 announcement.commit = Some(signed);
             }
         }
+        let carried = announcement.commit.as_ref().map_or(0, |_| announcement.n);
         if let Some(payload) = wire::encode_announcement(&announcement) {
+            self.share(handle, carried);
+            let space = &self.spaces[&handle];
             let space = space.row.id;
             self.effects.push(Effect::Announce { space, payload });
         }
@@ -381,6 +376,7 @@ impl Engine {
         let Some(handle) = self.space_of(&id) else {
             return Ok(Err(Refused::NoSpace));
         };
+        self.renew_if_outrun(tables, now, handle)?;
         let key = self.key.clone();
         let space = self.spaces.get_mut(&handle).expect("found by its id");
         let changed_before = space.changed.len();
@@ -431,7 +427,12 @@ impl Engine {
         self.dirty |= !writes.is_empty();
         for write in writes {
             match write {
-                Write::Base { folder, doc, row: Some(row) } => tables.put_base(folder, &doc, &row)?,
+                Write::Base { folder, doc, row: Some(row) } => {
+                    // A row from before the space was built again may name changes that are gone; its folder reads anew.
+                    if knows_heads(tables, space, &doc, &row.heads)? {
+                        tables.put_base(folder, &doc, &row)?;
+                    }
+                }
                 Write::Base { folder, doc, row: None } => tables.remove_base(folder, &doc)?,
                 Write::Entry { doc, heads, entry } => tables.put_entry(space, &doc, &heads, &entry)?,
                 Write::Content { hash, chunks } => {
@@ -454,6 +455,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether a document has all these changes.
+fn knows_heads(tables: &Tables<'_>, space: u32, doc: &DocId, heads: &[ChangeHash]) -> Result<bool, StoreError> {
+    if heads.iter().all(|head| head.0 == doc.0) {
+        return Ok(true);
+    }
+    let Some(row) = tables.document(space, doc)? else {
+        return Ok(false);
+    };
+    for head in heads {
+        if head.0 != doc.0 && tables.change_index(row.handle, head)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Space {
@@ -481,6 +498,9 @@ impl Space {
                     let last = own.and_then(|own| row.seqs.iter().find(|(held, _)| held == own));
                     if known {
                         continue;
+                    }
+                    if self.row.retired.iter().any(|(retired, _)| head.actor == retired.0) {
+                        return Ok(None);
                     }
                     if head.actor == self.row.replica.0 && head.seq != last.map_or(0, |(_, seq)| *seq) + 1 {
                         return Ok(None);

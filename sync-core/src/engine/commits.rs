@@ -155,6 +155,9 @@ impl Space {
         if header.space != self.row.id {
             return Err(CommitFault::OtherSpace.into());
         }
+        if self.kept_at(&header.replica, header.n).is_some_and(|kept| kept.hash() != signed.hash()) {
+            return Ok(TakenIn::Fork);
+        }
         let known = self.by_replica.get(&header.replica).copied();
         let held = known.map_or(0, |replica| self.replicas[&replica].n);
         if header.n <= held {
@@ -187,6 +190,9 @@ impl Space {
         advance(&mut past, replica, verified.header.n);
         let author = Author { device, replica };
         self.write(tables, signed, &verified, author, past, drafts)?;
+        if verified.header.replica == self.row.replica {
+            self.overtaken_at.get_or_insert(held);
+        }
         Ok(TakenIn::New)
     }
 
@@ -693,7 +699,7 @@ impl Draft {
 
 /// Whether a change claims to be the promotion of the one change that it depends on; whoever took it in first has made
 /// it again to see.
-fn is_promotion(head: &ChangeHead) -> bool {
+pub(super) fn is_promotion(head: &ChangeHead) -> bool {
     matches!(head.deps[..], [of] if head.seq == 1 && head.actor == promotion::actor(of).0)
 }
 

@@ -8,11 +8,15 @@
 //! and a seed at the start. The same engine thus runs under tokio and iroh and under a simulator.
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
-//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and `sending` its sending half,
-//! `command` what the host asks for. Documents are opened by [`history`](crate::history), for everybody else.
+//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and
+//! `sending` its sending half, `fork` finds where two versions of one log part and `repair` builds a space again without
+//! the one that lost, `command` is what the host asks for. Documents are opened by [`history`](crate::history), for
+//! everybody else; only `repair` opens some, to commit again what was set aside.
 
 mod command;
 mod commits;
+mod fork;
+mod repair;
 mod sending;
 mod session;
 pub mod space;
@@ -23,7 +27,7 @@ pub use command::{Command, Outcome, Refused};
 pub use commits::CommitFault;
 use session::Session;
 use space::Space;
-pub use space::{PeerStatus, SpaceStatus};
+pub use space::{ForkStatus, PeerStatus, SpaceStatus};
 
 use crate::{
     commit::SecretKey,
@@ -185,6 +189,18 @@ pub enum Event {
         /// The replica's device, if known.
         peer: DeviceId,
     },
+    /// Our own log had forked or was behind what peers have of it: this device goes on under a new replica, and the
+    /// space may have been built again. Whoever holds documents or a base of it must read them anew.
+    Rebuilt {
+        /// The space.
+        space: SpaceId,
+        /// Commits that were set aside.
+        set_aside: u64,
+        /// How many of them were ours and were committed again.
+        committed_again: u64,
+        /// Edits among them that could not be made again, because their document cannot be read.
+        not_made: u64,
+    },
     /// Equal vectors and unequal roots: a fault that must be reported, never called synced.
     RootMismatch {
         /// The space.
@@ -274,6 +290,7 @@ impl Engine {
         let turn = self.store.begin()?;
         {
             let mut tables = turn.tables()?;
+            self.repair_forks(&mut tables, now)?;
             for input in inputs {
                 self.handle(&mut tables, now, input)?;
             }
@@ -327,8 +344,9 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
         let sessions = self.sessions.values().filter_map(Session::deadline);
-        let repairs = self.spaces.values().filter_map(|space| space.repair_at);
-        sessions.chain(repairs).min()
+        let timers = self.spaces.values().filter_map(|space| space.repair_at);
+        let losing = self.spaces.values().any(|space| !space.losing.is_empty()).then_some(0);
+        sessions.chain(timers).chain(losing).min()
     }
 
     /// What is known of each space and of the peers in it.

@@ -21,7 +21,7 @@ impl Engine {
                 self.pump(tables, now, session, handle)?;
             }
             let space = self.spaces.get_mut(&handle).expect("from the keys");
-            if std::mem::take(&mut space.wrote) {
+            if std::mem::take(&mut space.wrote) && space.losing.is_empty() {
                 self.announce(tables, handle)?;
             }
         }
@@ -55,12 +55,14 @@ impl Engine {
         };
         let waits = link.hold_until.is_some_and(|until| now.mono_ms < until);
         // A commit of our own is news to everybody: it goes at once, with whatever is before it.
-        if link.quiet || (waits && !space.wrote) {
+        if link.quiet || (waits && !space.wrote) || !space.losing.is_empty() {
             return Ok(());
         }
         link.hold_until = None;
+        let mut shared = 0;
         while link.cursor < space.row.arrivals && state.in_flight < limits::SESSION_WINDOW_BYTES {
-            let commits = next_frame(space, tables, link)?;
+            let (commits, own) = next_frame(space, tables, link)?;
+            shared = shared.max(own);
             if commits.is_empty() {
                 // A stretch that the peer has already.
                 continue;
@@ -73,7 +75,18 @@ impl Engine {
         if link.cursor >= space.row.arrivals {
             link.live = true;
         }
+        self.share(handle, shared);
         Ok(())
+    }
+
+    /// Notes, with this turn, how much of our own log leaves the machine.
+    pub(super) fn share(&mut self, handle: u32, n: u64) {
+        let space = self.spaces.get_mut(&handle).expect("the caller sends of it");
+        if n > space.row.shared {
+            space.row.shared = n;
+            space.dirty = true;
+            self.dirty = true;
+        }
     }
 }
 
@@ -89,9 +102,11 @@ pub(super) fn first_missing(space: &Space, tables: &Tables<'_>, theirs: &Version
     Ok(first)
 }
 
-/// The next commits that the peer lacks, as many as fit one frame; counts them as sent.
-fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<Vec<Signed>, StoreError> {
+/// The next commits that the peer lacks, as many as fit one frame, and the last number of our own log among them;
+/// counts them as sent.
+fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<(Vec<Signed>, u64), StoreError> {
     let mut commits = Vec::new();
+    let mut own = 0;
     let mut len = 64;
     for (arrival, replica, n) in tables.order_from(space.handle, link.cursor)? {
         let id = space.replicas[&replica].id;
@@ -100,13 +115,16 @@ fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<Vec
             let hash = row.hash();
             let signed = row.with_body(tables.body(space.handle, replica, n)?);
             if len + signed.wire_len() > limits::FRAME_BYTES_MAX {
-                return Ok(commits);
+                return Ok((commits, own));
             }
             len += signed.wire_len();
             commits.push(signed);
+            if id == space.row.replica {
+                own = n;
+            }
             link.theirs.advance(id, Tip::new(n, &hash));
         }
         link.cursor = arrival + 1;
     }
-    Ok(commits)
+    Ok((commits, own))
 }

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, sending::first_missing, space::Space,
+    Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, fork::forked_log, sending::first_missing,
 };
 use crate::{
     commit::Signed,
     ids::{DeviceId, SpaceId, SpaceTag},
     limits,
-    store::{StoreError, Tables},
+    store::Tables,
     version::{LogRange, Tip, VersionVector},
     wire::{self, CloseCode, Message, SpaceHello},
 };
@@ -25,11 +25,15 @@ pub(super) struct Session {
     /// By handle of the space.
     pub(super) links: BTreeMap<u32, Link>,
     /// Spaces in which we have said hello.
-    greeted: BTreeSet<u32>,
+    pub(super) greeted: BTreeSet<u32>,
     /// Spaces in which our hello asked for silence, because we were catching up from somebody else.
-    silenced: BTreeSet<u32>,
+    pub(super) silenced: BTreeSet<u32>,
     /// Hellos of spaces in which we do not know the peer yet: it may have joined by somebody else.
     parked: Vec<SpaceHello>,
+    /// Messages about forks that the peer may still send.
+    pub(super) fork_rounds_left: u32,
+    /// Spaces of which the peer has another branch, and from which nothing is taken until it says hello again.
+    pub(super) forked: BTreeSet<u32>,
     pub(super) in_flight: usize,
     /// When a peer that has not said hello is given up.
     hello_by: Option<u64>,
@@ -76,6 +80,8 @@ impl Engine {
             greeted: BTreeSet::new(),
             silenced: BTreeSet::new(),
             parked: Vec::new(),
+            fork_rounds_left: limits::FORK_ROUNDS_MAX,
+            forked: BTreeSet::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
         };
@@ -225,9 +231,14 @@ impl Engine {
                     self.asked(tables, session, handle, &ranges)?;
                 }
             }
-            Message::Fork { space, .. } => {
+            Message::Fork { space, replica, headers } => {
                 if let Some(handle) = self.tagged(peer, &space) {
-                    self.fork(handle, peer);
+                    self.compare_logs(tables, now, session, handle, replica, &headers)?;
+                }
+            }
+            Message::Trace { space, range } => {
+                if let Some(handle) = self.tagged(peer, &space) {
+                    self.traced(tables, session, handle, range)?;
                 }
             }
             Message::Close { .. } => {
@@ -275,11 +286,9 @@ impl Engine {
             return Ok(());
         };
         let space = &self.spaces[&handle];
-        if let Some(ours) = forked_commit(space, tables, &hello.vector)? {
-            let message = Message::Fork { space: space.row.id.tag(self.device), ours: Box::new(ours) };
-            self.effects.push(Effect::Send { session, frame: wire::encode(&message) });
+        if let Some((replica, n)) = forked_log(space, tables, &hello.vector)? {
             self.fork(handle, peer);
-            return Ok(());
+            return self.tell_log(tables, session, handle, LogRange { replica, from: 1, to: n });
         }
         if hello.vector == space.vector && hello.root != space.row.root {
             let event = Event::RootMismatch { space: space.row.id, peer };
@@ -290,6 +299,7 @@ impl Engine {
         let cursor = first_missing(space, tables, &hello.vector)?;
         let space = self.spaces.get_mut(&handle).expect("the tag named this space");
         space.faults.remove(&peer);
+        space.note_outrun(&hello.vector);
         let greeted = self.sessions.get(&session).is_some_and(|state| state.greeted.contains(&handle));
         if !greeted {
             self.greet(session, &[handle]);
@@ -304,12 +314,13 @@ impl Engine {
             live: false,
         };
         if let Some(state) = self.sessions.get_mut(&session) {
+            state.forked.remove(&handle);
             state.links.insert(handle, link);
         }
         Ok(())
     }
 
-    fn fork(&mut self, handle: u32, peer: DeviceId) {
+    pub(super) fn fork(&mut self, handle: u32, peer: DeviceId) {
         self.mark_faulty(handle, peer);
         let space = self.spaces[&handle].row.id;
         self.effects.push(Effect::Event(Event::Fork { space, peer }));
@@ -329,6 +340,9 @@ impl Engine {
         handle: u32,
         commits: &[Signed],
     ) -> Result<(), EngineError> {
+        if self.sessions.get(&session).is_none_or(|state| state.forked.contains(&handle)) {
+            return Ok(());
+        }
         for signed in commits {
             let space = self.spaces.get_mut(&handle).expect("the session is linked to it");
             let members = space.member_commits.len();
@@ -341,8 +355,7 @@ impl Engine {
                     return Ok(());
                 }
                 TakenIn::Fork => {
-                    let peer = self.sessions[&session].peer;
-                    self.fork(handle, peer);
+                    self.refuse_branch(tables, session, handle, signed)?;
                     return Ok(());
                 }
                 TakenIn::Refused(fault) => {
@@ -370,13 +383,16 @@ impl Engine {
     /// After a commit of somebody else is in: tell everybody, pass it on in a while, let the folder follow.
     pub(super) fn took_in(
         &mut self,
-        tables: &Tables<'_>,
+        tables: &mut Tables<'_>,
         now: Now,
         handle: u32,
         from: Option<SessionId>,
         members_before: usize,
     ) -> Result<(), EngineError> {
         self.dirty = true;
+        if self.spaces[&handle].overtaken_at.is_some() {
+            self.renew_if_outrun(tables, now, handle)?;
+        }
         let space = self.spaces.get_mut(&handle).expect("the commit is of it");
         if space.has_folder {
             space.settled = false;
@@ -527,25 +543,4 @@ impl Engine {
         // Without asking for silence: somebody who claims to send us everything may never do it.
         self.greet_with(linked[pick], &[handle], &BTreeSet::new());
     }
-}
-
-/// Our commit where a replica's log here and there are not one the beginning of the other.
-fn forked_commit(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> Result<Option<Signed>, StoreError> {
-    if theirs == &space.vector {
-        return Ok(None);
-    }
-    for (id, tip) in theirs.iter() {
-        let Some(replica) = space.by_replica.get(id) else {
-            continue;
-        };
-        let held = &space.replicas[replica];
-        if tip.n > held.n || (tip.n == held.n && tip.names(&held.hash)) {
-            continue;
-        }
-        let row = tables.commit_row(space.handle, *replica, tip.n)?.ok_or(StoreError::Row { table: "commit" })?;
-        if !tip.names(&row.hash()) {
-            return Ok(Some(row.with_body(tables.body(space.handle, *replica, tip.n)?)));
-        }
-    }
-    Ok(None)
 }

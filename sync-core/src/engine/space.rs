@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::session::Link;
+use super::{fork::Losing, session::Link};
 use crate::{
     commit::{Body, BodyKind, PackedBody},
     ids::{CommitHash, DeviceId, DocId, ReplicaId, SpaceId, context, derive},
     member::{MemberCommit, MemberOp, Membership},
     store::{
         Rows, StoreError, Tables,
-        row::{Clock, ReplicaRow, SpaceRow},
+        row::{Clock, ForkRow, ReplicaRow, SpaceRow},
     },
     version::{Tip, VersionVector},
 };
@@ -41,6 +41,17 @@ pub struct Space {
     pub(super) announcements: u64,
     /// Devices that showed a fork or another root, until the process ends.
     pub(super) faults: BTreeSet<DeviceId>,
+    /// Logs that forked or ran ahead of their store, by replica and number of the first commit in question.
+    pub(super) forks: BTreeMap<(ReplicaId, u64), ForkRow>,
+    /// Branches that lost and are still here. The next turn sets them aside first; until then nothing of the space is
+    /// sent.
+    pub(super) losing: Vec<Losing>,
+    /// A peer claims to have more of our own log than is here: the store may be a restored one.
+    pub(super) outrun: bool,
+    /// Commits of our own log came from elsewhere; before them it was so long here.
+    pub(super) overtaken_at: Option<u64>,
+    /// Whether our replica id was minted in this process, so that nobody can have more of its log than is here.
+    pub(super) renewed: bool,
     /// Documents changed in this turn.
     pub(super) changed: Vec<DocId>,
     /// Whether commits of others came in in this turn.
@@ -66,6 +77,11 @@ impl Space {
             repair_at: None,
             announcements: 0,
             faults: BTreeSet::new(),
+            forks: BTreeMap::new(),
+            losing: Vec::new(),
+            outrun: false,
+            overtaken_at: None,
+            renewed: false,
             changed: Vec::new(),
             received: false,
             wrote: false,
@@ -85,6 +101,8 @@ impl Space {
             }
             space.replicas.insert(replica, row);
         }
+        space.forks =
+            rows.fork_rows(&space.row.id)?.into_iter().map(|(replica, n, row)| ((replica, n), row)).collect();
         if rows.folder_spaces()?.contains(&space.row.id) {
             space.has_folder = true;
             space.settled = false;
@@ -178,6 +196,20 @@ impl Space {
             behind: links.values().any(|link| !self.vector.covers(&link.durable)),
             peers,
             bootstrap: self.row.bootstrap.clone(),
+            replica: self.row.replica,
+            forks: self
+                .forks
+                .iter()
+                .map(|((replica, n), row)| ForkStatus {
+                    device: row.device,
+                    replica: *replica,
+                    n: *n,
+                    ours: row.ours,
+                    set_aside: row.set_aside,
+                    committed_again: row.committed_again,
+                    wall_ms: row.wall_ms,
+                })
+                .collect(),
         }
     }
 }
@@ -220,6 +252,29 @@ pub struct SpaceStatus {
     pub peers: Vec<PeerStatus>,
     /// Who may be asked before any member is known.
     pub bootstrap: Vec<DeviceId>,
+    /// Our own replica now.
+    pub replica: ReplicaId,
+    /// Logs that forked, and what was done about them here.
+    pub forks: Vec<ForkStatus>,
+}
+
+/// A log of which two versions were found, as after a store was copied or restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForkStatus {
+    /// Whose log.
+    pub device: DeviceId,
+    /// Under which replica.
+    pub replica: ReplicaId,
+    /// The first commit in question.
+    pub n: u64,
+    /// Whether it was our own log.
+    pub ours: bool,
+    /// Commits that were set aside here.
+    pub set_aside: u64,
+    /// How many of them were ours and were committed again.
+    pub committed_again: u64,
+    /// When, by this device's clock, in milliseconds since 1970.
+    pub wall_ms: u64,
 }
 
 /// What is known of one peer in one space.

@@ -7,6 +7,7 @@
 //!
 //! Any redb error in a write ends the handle: the caller drops the store and opens it again.
 
+mod aside;
 mod edit;
 pub mod row;
 
@@ -17,18 +18,18 @@ use redb::{
     Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
     Table, TableDefinition, WriteTransaction,
 };
-use row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, ReplicaRow, SpaceRow};
+use row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, ForkRow, ReplicaRow, SpaceRow};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     commit::PackedBody,
     doc::entry::Entry,
-    ids::{ChangeHash, ChunkHash, CommitHash, ContentHash, DeviceId, DocId, SpaceId},
+    ids::{ChangeHash, ChunkHash, CommitHash, ContentHash, DeviceId, DocId, ReplicaId, SpaceId},
     limits,
 };
 
 /// Version of the tables. A store of another version is refused, never guessed at.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const SPACE: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("space");
@@ -49,6 +50,7 @@ const ENTRY: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entry");
 const CONTENT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("content");
 const CHUNK: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("chunk");
 const TEXT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("text");
+const FORK: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("fork");
 const PEER: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peer");
 
 /// The store failed. What it held before the failed turn is untouched.
@@ -109,6 +111,11 @@ fn scoped(scope: u32, id: &[u8]) -> Vec<u8> {
 
 fn doc_scoped(doc: u64, hash: &ChangeHash) -> Vec<u8> {
     [&doc.to_be_bytes()[..], &hash.0].concat()
+}
+
+/// Key of the table of forks.
+fn fork_key(space: &SpaceId, replica: &ReplicaId, n: u64) -> Vec<u8> {
+    [&space.0[..], &replica.0, &n.to_be_bytes()].concat()
 }
 
 /// All keys of a scope.
@@ -272,6 +279,7 @@ tables! {
     content: CONTENT, &'static [u8], &'static [u8];
     chunk: CHUNK, &'static [u8], &'static [u8];
     text: TEXT, &'static [u8], &'static [u8];
+    fork: FORK, &'static [u8], &'static [u8];
     peer: PEER, &'static [u8], &'static [u8];
 }
 
@@ -309,6 +317,11 @@ pub trait Rows {
     /// # Errors
     /// When the store fails.
     fn change_row(&self, doc: u64, index: u32) -> Result<ChangeRow, StoreError>;
+    /// Forks of a space: whose log, from which commit, what was done.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn fork_rows(&self, space: &SpaceId) -> Result<Vec<(ReplicaId, u64, ForkRow)>, StoreError>;
     /// The body of a commit.
     ///
     /// # Errors
@@ -350,6 +363,10 @@ macro_rules! reads {
 
             fn change_row(&self, doc: u64, index: u32) -> Result<ChangeRow, StoreError> {
                 self.change(doc, index)
+            }
+
+            fn fork_rows(&self, space: &SpaceId) -> Result<Vec<(ReplicaId, u64, ForkRow)>, StoreError> {
+                self.forks(space)
             }
 
             fn packed_body(&self, space: u32, replica: u32, n: u64) -> Result<PackedBody, StoreError> {
@@ -582,6 +599,27 @@ macro_rules! reads {
                 String::from_utf8(bytes).map(Some).map_err(|_| damaged())
             }
 
+            /// Forks of a space, by replica and number.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn forks(&self, space: &SpaceId) -> Result<Vec<(ReplicaId, u64, ForkRow)>, StoreError> {
+                let (first, last) = (fork_key(space, &ReplicaId([0; 16]), 0), fork_key(space, &ReplicaId([0xff; 16]), u64::MAX));
+                let rows = self.fork.range(first.as_slice()..=last.as_slice()).context("read forks")?;
+                rows.map(|row| {
+                    let (key, value) = row.context("read forks")?;
+                    let damaged = StoreError::Row { table: "fork" };
+                    let Some((id, n)) = key.value().get(32..).and_then(|key| key.split_at_checked(16)) else {
+                        return Err(damaged);
+                    };
+                    let (Some(id), Ok(n)) = (ReplicaId::from_slice(id), n.try_into()) else {
+                        return Err(damaged);
+                    };
+                    Ok((id, u64::from_be_bytes(n), decode_row("fork", value.value())?))
+                })
+                .collect()
+            }
+
             /// Addresses at which a peer was last met, in the host's encoding.
             ///
             /// # Errors
@@ -651,6 +689,9 @@ writes! {
     /// Remembers where a chunk is.
     put_chunk(hash: &ChunkHash, content: &ContentHash, offset: u64)
         => chunk[hash.0.as_slice()] = encode_row(&(content, offset)).as_slice();
+    /// Sets a row of forks.
+    put_fork(space: &SpaceId, replica: &ReplicaId, n: u64, row: &ForkRow)
+        => fork[fork_key(space, replica, n).as_slice()] = encode_row(row).as_slice();
     /// Remembers where a peer was met.
     put_peer(device: &DeviceId, addresses: &[u8]) => peer[device.0.as_slice()] = addresses;
 }

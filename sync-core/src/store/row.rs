@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commit::{Signature, Signed},
+    commit::{Signature, Signed, SignedHeader},
     doc::entry::Kind,
     ids::{ChangeHash, CommitHash, ContentHash, DeviceId, DocId, InstallEpoch, ReplicaId, SpaceId, context, derive},
 };
@@ -27,6 +27,57 @@ pub struct SpaceRow {
     pub bootstrap: Vec<DeviceId>,
     /// Whether this device left; nothing is exchanged any more.
     pub left: bool,
+    /// The last commit of our own replica that may have left this machine. What is behind it nobody else can have.
+    pub shared: u64,
+    /// Replicas that were ours in this store, and how many of their commits were made here.
+    pub retired: Vec<(ReplicaId, u64)>,
+}
+
+impl SpaceRow {
+    /// The row of a space of which nothing is held, under a replica of this device.
+    #[must_use]
+    pub fn new(id: SpaceId, device: DeviceId, epoch: InstallEpoch, bootstrap: Vec<DeviceId>) -> Self {
+        Self {
+            id,
+            replica: ReplicaId::derive(device, id, epoch),
+            epoch,
+            heads: Vec::new(),
+            root: [0; 32],
+            arrivals: 0,
+            bootstrap,
+            left: false,
+            shared: 0,
+            retired: Vec::new(),
+        }
+    }
+
+    /// How many commits of a log were made in this store; `held` is how many of it there are.
+    #[must_use]
+    pub fn own_until(&self, replica: &ReplicaId, held: u64) -> u64 {
+        if *replica == self.replica {
+            return held;
+        }
+        self.retired.iter().find(|(retired, _)| retired == replica).map_or(0, |(_, n)| *n)
+    }
+}
+
+/// A log that forked, or ran ahead of its own store: what was found and what was done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkRow {
+    /// Whose log.
+    pub device: DeviceId,
+    /// The header of the branch that stays, where two were seen.
+    pub kept: Option<SignedHeader>,
+    /// Whether the log was ours.
+    pub ours: bool,
+    /// Commits that were set aside here: the other branch and all that depends on it.
+    pub set_aside: u64,
+    /// How many of them were ours and were committed again.
+    pub committed_again: u64,
+    /// Under which handle of a space the set aside commits rest.
+    pub aside: Option<u32>,
+    /// When, by this device's clock, in milliseconds since 1970.
+    pub wall_ms: u64,
 }
 
 /// A replica of a space.
@@ -66,6 +117,12 @@ impl CommitRow {
     #[must_use]
     pub fn hash(&self) -> CommitHash {
         CommitHash(derive(context::COMMIT, &[&self.header]))
+    }
+
+    /// The header as it travels alone.
+    #[must_use]
+    pub fn signed_header(&self) -> SignedHeader {
+        SignedHeader { header: self.header.clone(), signature: self.signature }
     }
 
     /// The commit as it travels.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commit::Signed,
+    commit::{Signed, SignedHeader},
     ids::{CommitHash, ReplicaId, SpaceId, SpaceTag},
     limits,
     version::{LogRange, VersionVector},
@@ -61,17 +61,26 @@ pub enum Message {
         /// Which parts.
         ranges: Vec<LogRange>,
     },
-    /// Two different commits with one number, as proof.
+    /// Headers of one log as the sender has it, to be compared with the receiver's: the two differ somewhere.
     Fork {
         /// The space, as the sender tags it.
         space: SpaceTag,
-        /// The sender's commit.
-        ours: Box<Signed>,
+        /// Whose log.
+        replica: ReplicaId,
+        /// Some of its headers, by rising number.
+        headers: Vec<SignedHeader>,
     },
     /// Last message of a session that ends for a reason.
     Close {
         /// Why.
         code: CloseCode,
+    },
+    /// Asks for headers between two numbers of a log, to find where it forks.
+    Trace {
+        /// The space, as the sender tags it.
+        space: SpaceTag,
+        /// Which numbers of which log, both included.
+        range: LogRange,
     },
 }
 
@@ -243,7 +252,9 @@ pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
             ranges.len() <= limits::ASK_RANGES_MAX
                 && ranges.iter().all(|range| range.from > 0 && range.from <= range.to)
         }
-        Message::Commits { .. } | Message::Settled { .. } | Message::Fork { .. } | Message::Close { .. } => true,
+        Message::Fork { headers, .. } => headers.len() <= limits::FORK_HEADERS_MAX,
+        Message::Trace { range, .. } => range.from > 0 && range.from <= range.to,
+        Message::Commits { .. } | Message::Settled { .. } | Message::Close { .. } => true,
     };
     if rest.is_empty() && in_bounds { Ok(message) } else { Err(WireError::Malformed) }
 }
