@@ -12,7 +12,7 @@ use iroh_gossip::net::Gossip;
 use sync_core::{
     commit::SecretKey,
     engine::{Command, Engine, Outcome, SpaceStatus},
-    folder::{Base, disk::Disk},
+    folder::disk::Disk,
     ids::{DeviceId, InstallEpoch, InviteKey, ReplicaId, SpaceId},
     member::{Role, is_good_name},
     store::{Store, row::FolderRow},
@@ -507,7 +507,7 @@ impl Node {
 
     async fn add_folder(&self, space: SpaceId, path: PathBuf, name: String, caught_up: bool) -> Result<(), NodeError> {
         let unusable = |reason: String| NodeError::Directory { path: path.clone(), reason };
-        let root = Disk::root_identity(&path).map_err(|error| unusable(error.to_string()))?;
+        let root = Disk::identity_of(&path).map_err(|error| unusable(error.to_string()))?;
         let root = root.ok_or_else(|| unusable("it is not there".into()))?;
         let text = path.to_str().ok_or_else(|| unusable("its path is not text".into()))?.to_owned();
         let row = FolderRow { space, path: text, name, root, caught_up };
@@ -524,8 +524,8 @@ impl Node {
         let (space_handle, replica) = self.space_row(&row.space)?;
         let disk = Disk::open(Path::new(&row.path)).map_err(unusable)?;
         let shared = Arc::new(FolderShared {
-            disk,
-            base: Mutex::new(Base::default()),
+            disk: Arc::new(disk),
+            base: Arc::default(),
             report: Mutex::new(FolderReport { busy: true, caught_up: row.caught_up, ..FolderReport::default() }),
         });
         let mailbox = Arc::new(Mailbox::default());

@@ -21,7 +21,6 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("sync-core/src/engine/commits.rs", "one verdict: every check of a commit and what it writes"),
     ("sync-core/src/store/mod.rs", "one schema: a reader and a writer a table, most of it documentation"),
     ("sync-net/src/node.rs", "the whole surface of the library, most of it documentation"),
-    ("sync-net/src/folder/worker.rs", "the round of a folder: hints in, edits out, actions applied"),
 ];
 
 /// Directories of the workspace that hold sources of ours.

@@ -5,14 +5,14 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
 
-use super::fs::{FileRead, Found, FoundKind, Fs, FsError, Listed};
+use super::fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
 use crate::{
     store::row::Stat,
     tree::{RelPath, STATE_DIR},
@@ -45,29 +45,16 @@ impl Disk {
         &self.path
     }
 
-    /// Device number and inode of what stands at the root's path now, or `None` when nothing does.
+    /// Device number and inode of what stands at a path now, or `None` when nothing does.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn root_identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    pub fn identity_of(path: &Path) -> io::Result<Option<(u64, u64)>> {
         match rustix::fs::stat(path) {
             Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// Makes our own directory in the root, and the one for temporary files in it.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn make_state_dirs(&self) -> Result<(), FsError> {
-        for path in [state_path(), temp_dir()] {
-            if self.look(&path)?.is_none() {
-                self.make_dir(&path)?;
-            }
-        }
-        Ok(())
     }
 
     /// Opens a regular file to read at any place.
@@ -176,6 +163,22 @@ impl FileRead for DiskFile {
     }
 }
 
+impl Write for DiskFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl FileWrite for DiskFile {
+    fn flush_to_disk(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
 impl Fs for Disk {
     fn look(&self, path: &RelPath) -> Result<Option<Found>, FsError> {
         let looked = self.at("look at", path, |dir, name| {
@@ -250,6 +253,14 @@ impl Fs for Disk {
         })
     }
 
+    fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError> {
+        self.at("write", path, |dir, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+            Ok(Box::new(DiskFile(File::from(file))) as Box<dyn FileWrite>)
+        })
+    }
+
     fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError> {
         let mode_of = |path: &RelPath| {
             self.at("look at", path, |dir, name| {
@@ -298,6 +309,10 @@ impl Fs for Disk {
     fn flush_all(&self) -> Result<(), FsError> {
         let flush = || -> io::Result<()> { Ok(rustix::fs::syncfs(self.dir(&RelPath::root())?)?) };
         flush().map_err(|source| FsError { operation: "flush", path: RelPath::root(), source })
+    }
+
+    fn root_identity(&self) -> io::Result<Option<(u64, u64)>> {
+        Self::identity_of(&self.path)
     }
 }
 
@@ -348,6 +363,30 @@ mod tests {
         assert!(disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
         disk.set_mode(&path("a"), false, None).expect("sets");
         assert!(!disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
+    }
+
+    #[test]
+    fn a_file_that_is_made_again_starts_empty() {
+        let (dir, disk) = disk();
+        for bytes in [&b"a longer text"[..], b"short"] {
+            let mut file = disk.create(&path("t")).expect("makes");
+            file.write_all(bytes).expect("writes");
+            file.flush_to_disk().expect("flushes");
+        }
+        assert_eq!(std::fs::read(dir.path().join("t")).expect("reads"), b"short");
+    }
+
+    #[test]
+    fn the_root_is_what_stands_at_its_path() {
+        let (outer, _) = disk();
+        let inner = outer.path().join("folder");
+        std::fs::create_dir(&inner).expect("makes");
+        let disk = Disk::open(&inner).expect("opens");
+        let was = disk.root_identity().expect("looks");
+        assert_eq!(was, Disk::identity_of(&inner).expect("looks"));
+        assert!(was.is_some());
+        std::fs::rename(&inner, outer.path().join("elsewhere")).expect("renames");
+        assert_eq!(disk.root_identity().expect("looks"), None);
     }
 
     #[test]

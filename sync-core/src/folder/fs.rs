@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::disk::{state_path, temp_dir};
 use crate::{store::row::Stat, tree::RelPath};
 
 /// What stands at a path; links are never followed.
@@ -95,6 +96,15 @@ pub trait FileRead: io::Read + Send {
     fn stat(&self) -> io::Result<Stat>;
 }
 
+/// A file that is being made. Its bytes last once they are flushed.
+pub trait FileWrite: io::Write + Send {
+    /// Makes the bytes last.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn flush_to_disk(&mut self) -> io::Result<()>;
+}
+
 /// A directory tree. Paths are relative to its root; no operation leaves it or follows a link in any component.
 pub trait Fs: Send + Sync + std::fmt::Debug {
     /// Looks at a path.
@@ -132,6 +142,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When something stands there or the disk fails.
     fn write_new(&self, path: &RelPath, bytes: &[u8], flush: bool) -> Result<(), FsError>;
+    /// Opens a temporary file to write from its beginning; makes it where it is not there, and empties it where it is.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError>;
     /// Sets or clears the executable bits, otherwise as `like` has its permissions.
     ///
     /// # Errors
@@ -167,4 +182,21 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn flush_all(&self) -> Result<(), FsError>;
+    /// Device number and inode of what stands at the root's place now, or `None` when nothing does.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn root_identity(&self) -> io::Result<Option<(u64, u64)>>;
+    /// Makes our own directory in the root, and the one for temporary files in it, where they are not there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn make_state_dirs(&self) -> Result<(), FsError> {
+        for path in [state_path(), temp_dir()] {
+            if self.look(&path)?.is_none() {
+                self.make_dir(&path)?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -4,8 +4,9 @@
 //! [`Base`], on which the two last agreed. The pure parts are [`local`] (disk against base: what did the user do?) and
 //! [`plan`] (tree against base: what is to be done?); [`observe`] looks, [`ingest`] turns what the user did into edits,
 //! [`apply`] writes, checking each path against the base at the last moment. [`Fs`] is the disk, [`disk`] the real one.
+//! [`rounds`] joins them all: it reads documents, submits edits and keeps the base in the store, by way of its host.
 //!
-//! Nothing here knows the engine or a task: the host reads documents, submits edits, and keeps the base in the store.
+//! Nothing here knows the engine or a task, or reads a clock: that is the host's.
 //! No base, or a file that cannot be read, never means "deleted".
 
 pub mod apply;
@@ -17,11 +18,12 @@ pub mod ingest;
 pub mod local;
 pub mod observe;
 pub mod plan;
+pub mod rounds;
 
 use std::collections::BTreeMap;
 
 pub use base::Base;
-pub use fs::{Fault, FileRead, Found, FoundKind, Fs, FsError, Listed};
+pub use fs::{Fault, FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
 pub use ignored::Ignored;
 
 use crate::{

@@ -199,8 +199,8 @@ pub(crate) struct FolderReport {
 /// What the folder's thread shares with those who serve and fetch contents.
 #[derive(Debug)]
 pub(crate) struct FolderShared {
-    pub(crate) disk: Disk,
-    pub(crate) base: Mutex<Base>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) base: Arc<Mutex<Base>>,
     pub(crate) report: Mutex<FolderReport>,
 }
 

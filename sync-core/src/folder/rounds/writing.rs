@@ -1,16 +1,20 @@
 //! Documents onto disk: plans, makes temporary files, notes intents, puts files in place, asks for what is missing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read as _, Write as _},
+};
 
-use sync_core::{
+use super::{RoundError, Rounds, host::Host, lock};
+use crate::{
     content,
     doc::{
         entry::{Content, ContentRef, Entry, Kind},
         text,
     },
     folder::{
-        Fault, Fs as _, FsError,
-        apply::{Applied, Applier, Bytes, Prepared, Want},
+        Fault, FsError,
+        apply::{Applied, Bytes, Prepared, Want},
         disk::temp_dir,
         ingest::DOWNLOAD,
         plan::{Action, plan, wanted_content},
@@ -22,22 +26,22 @@ use sync_core::{
     tree::{Place, RelPath, clash_name},
 };
 
-use super::{RoundError, Worker};
-use crate::{actor::lock, content::Wanted};
-
 /// Pause before what could not be written is tried again: a full disk or a right that is missing does not mend itself at
 /// once.
 const WRITE_RETRY_MS: u64 = 5_000;
 
-impl Worker {
-    pub(super) fn materialize(&mut self) -> Result<(), RoundError> {
+/// Bytes of a file that are copied at once.
+const COPY_BYTES: usize = 64 * 1024;
+
+impl Rounds {
+    pub(super) fn materialize(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         if self.planned {
             return Ok(());
         }
         self.planned = true;
         self.write_problems.clear();
         let actions = {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             plan(&base, &self.documents, &self.ignored)
         };
         let mut writes = Vec::new();
@@ -46,48 +50,41 @@ impl Worker {
             match action {
                 Action::Write { doc, place } => writes.push((doc, place)),
                 Action::Aside { doc } => {
-                    let applied = self.apply(|applier| applier.put_aside(doc));
-                    self.note(applied, &mut rows);
+                    let applied = self.apply(host, |applier| applier.put_aside(doc));
+                    self.note(host, applied, &mut rows);
                 }
                 Action::MakeDir { doc, place } => {
                     let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
-                    let applied = self.apply(|applier| applier.make_dir(doc, &place, heads));
-                    self.note(applied, &mut rows);
+                    let applied = self.apply(host, |applier| applier.make_dir(doc, &place, heads));
+                    self.note(host, applied, &mut rows);
                 }
                 Action::Move { doc, place } => {
-                    let applied = self.apply(|applier| applier.move_to(doc, &place));
-                    self.note(applied, &mut rows);
+                    let applied = self.apply(host, |applier| applier.move_to(doc, &place));
+                    self.note(host, applied, &mut rows);
                 }
                 Action::Delete { doc } => {
                     // Deletes come last: what is to be written is written before.
                     if !writes.is_empty() {
-                        self.write_all(std::mem::take(&mut writes), &mut rows)?;
+                        self.write_all(host, std::mem::take(&mut writes), &mut rows)?;
                     }
                     let in_history = self.in_history(&doc);
-                    let applied = self.apply(|applier| applier.delete(doc, in_history));
-                    self.note(applied, &mut rows);
+                    let applied = self.apply(host, |applier| applier.delete(doc, in_history));
+                    self.note(host, applied, &mut rows);
                 }
             }
         }
-        self.write_all(writes, &mut rows)?;
-        self.put_rows(rows)?;
-        self.retry_ms = self.now_ms() + WRITE_RETRY_MS;
-        self.ask_for_contents();
+        self.write_all(host, writes, &mut rows)?;
+        self.put_rows(host, rows)?;
+        self.retry_ms = host.now().mono_ms + WRITE_RETRY_MS;
+        self.ask_for_contents(host);
         Ok(())
     }
 
-    fn apply<T>(&mut self, work: impl FnOnce(&mut Applier<'_>) -> T) -> T {
-        let shared = Arc::clone(&self.parts.shared);
-        let mut base = lock(&shared.base);
-        let mut applier = Applier::new(&shared.disk, &mut base, &mut self.trash, &mut self.aside);
-        work(&mut applier)
-    }
-
-    fn note(&mut self, applied: Option<Applied>, rows: &mut Vec<Write>) {
+    fn note(&mut self, host: &dyn Host, applied: Option<Applied>, rows: &mut Vec<Write>) {
         match applied {
             Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
             Some(Applied::Dirty(path)) => {
-                self.mark_dirty(path, 0);
+                self.mark_dirty(host, path, 0);
                 self.planned = false;
             }
             Some(Applied::Problem(path, reason)) => {
@@ -97,13 +94,9 @@ impl Worker {
         }
     }
 
-    fn put_rows(&self, rows: Vec<Write>) -> Result<(), RoundError> {
-        Ok(self.parts.engine.write_blocking(self.parts.row.space, rows)?)
-    }
-
     /// Whether the bytes that an entry has on disk can be had again from commits.
     fn in_history(&self, doc: &DocId) -> bool {
-        let base = lock(&self.parts.shared.base);
+        let base = lock(&self.parts.base);
         let Some((row, _)) = base.on_disk(doc) else { return true };
         match self.documents.entry(doc).and_then(|entry| entry.content.as_ref()) {
             Some(Content::Text) => true,
@@ -112,15 +105,20 @@ impl Worker {
         }
     }
 
-    fn write_all(&mut self, writes: Vec<(DocId, Place)>, rows: &mut Vec<Write>) -> Result<(), RoundError> {
-        let mut library = self.library()?;
+    fn write_all(
+        &mut self,
+        host: &mut dyn Host,
+        writes: Vec<(DocId, Place)>,
+        rows: &mut Vec<Write>,
+    ) -> Result<(), RoundError> {
+        let mut library = self.library(host)?;
         for batch in writes.chunks(limits::FOLDER_BATCH) {
             // A batch shares two flushes of the file system; a few files have their own.
             let single = batch.len() <= 4;
             let mut prepared = Vec::new();
             let mut intents = Vec::new();
             for (doc, place) in batch {
-                match self.prepare(&mut library, *doc, place, single, rows)? {
+                match self.prepare(host, &mut library, *doc, place, single, rows)? {
                     Some((ready, row)) => {
                         let row = Some(Box::new(row));
                         intents.push(Write::Base { folder: self.parts.folder, doc: *doc, row });
@@ -133,27 +131,27 @@ impl Worker {
                 continue;
             }
             if !single {
-                self.parts.shared.disk.flush_all()?;
+                self.parts.fs.flush_all()?;
             }
-            self.put_rows(intents)?;
+            self.put_rows(host, intents)?;
             let mut dirs = BTreeSet::new();
             for (doc, ready) in prepared {
                 let in_history = self.in_history(&doc);
-                let applied = self.apply(|applier| applier.commit(ready, in_history));
+                let applied = self.apply(host, |applier| applier.commit(ready, in_history));
                 if let Applied::Done(doc, _) = &applied {
-                    let path = lock(&self.parts.shared.base).path_of(doc);
+                    let path = lock(&self.parts.base).path_of(doc);
                     dirs.extend(path.and_then(|path| path.split().map(|(dir, _)| dir)));
                 }
-                self.note(Some(applied), rows);
+                self.note(host, Some(applied), rows);
             }
             if single {
                 for dir in dirs {
-                    self.parts.shared.disk.flush_dir(&dir)?;
+                    self.parts.fs.flush_dir(&dir)?;
                 }
             } else {
-                self.parts.shared.disk.flush_all()?;
+                self.parts.fs.flush_all()?;
             }
-            self.put_rows(std::mem::take(rows))?;
+            self.put_rows(host, std::mem::take(rows))?;
         }
         self.shelf = library.into_shelf();
         Ok(())
@@ -162,6 +160,7 @@ impl Worker {
     /// Finds the bytes of an entry and makes its temporary file; or notes that there is nothing to write.
     fn prepare(
         &mut self,
+        host: &mut dyn Host,
         library: &mut Library,
         doc: DocId,
         place: &Place,
@@ -170,33 +169,33 @@ impl Worker {
     ) -> Result<Option<(Prepared, BaseRow)>, RoundError> {
         let Some(entry) = self.documents.entry(&doc).cloned() else { return Ok(None) };
         let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
-        let Some((bytes, hash)) = self.bytes_of(library, &doc, &entry)? else { return Ok(None) };
-        let on_disk = lock(&self.parts.shared.base).on_disk(&doc).map(|(row, stat)| (row.clone(), stat));
+        let Some((bytes, hash)) = self.bytes_of(host, library, &doc, &entry)? else { return Ok(None) };
+        let on_disk = lock(&self.parts.base).on_disk(&doc).map(|(row, stat)| (row.clone(), stat));
         if let Some((mut row, stat)) = on_disk
             && (row.hash == hash || row.kind == Kind::Dir)
         {
             // The document moved on and its bytes did not.
             if row.kind == Kind::File && stat.exec != entry.exec {
-                let Some(path) = lock(&self.parts.shared.base).path_of(&doc) else { return Ok(None) };
-                self.parts.shared.disk.set_mode(&path, entry.exec, None)?;
-                row.stat = self.parts.shared.disk.look(&path)?.map(|found| found.stat);
+                let Some(path) = lock(&self.parts.base).path_of(&doc) else { return Ok(None) };
+                self.parts.fs.set_mode(&path, entry.exec, None)?;
+                row.stat = self.parts.fs.look(&path)?.map(|found| found.stat);
             }
             row.heads = heads;
             row.intent = None;
-            lock(&self.parts.shared.base).set(doc, Some(row.clone()));
+            lock(&self.parts.base).set(doc, Some(row.clone()));
             rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
             return Ok(None);
         }
-        self.keep_losing_bytes(&doc, place, &entry)?;
+        self.keep_losing_bytes(host, &doc, place, &entry)?;
         let want = Want { heads, hash, exec: entry.exec };
         let Some(bytes) = bytes else {
             self.want(doc, &entry);
             return Ok(None);
         };
-        match self.apply(|applier| applier.prepare(doc, place, bytes, want, flush)) {
+        match self.apply(host, |applier| applier.prepare(doc, place, bytes, want, flush)) {
             Ok(ready) => Ok(Some(ready)),
             Err(applied) => {
-                self.note(Some(applied), rows);
+                self.note(host, Some(applied), rows);
                 Ok(None)
             }
         }
@@ -204,22 +203,28 @@ impl Worker {
 
     /// Where both sides replaced the bytes of a file and ours lost, they are kept beside it as a file of their own, under
     /// a name that follows from them: any device that holds them makes the same file.
-    fn keep_losing_bytes(&mut self, doc: &DocId, place: &Place, entry: &Entry) -> Result<(), RoundError> {
-        let held = lock(&self.parts.shared.base).on_disk(doc).map(|(row, _)| row.hash);
+    fn keep_losing_bytes(
+        &mut self,
+        host: &dyn Host,
+        doc: &DocId,
+        place: &Place,
+        entry: &Entry,
+    ) -> Result<(), RoundError> {
+        let held = lock(&self.parts.base).on_disk(doc).map(|(row, _)| row.hash);
         let Some(lost) = entry.lost_contents.iter().find(|lost| Some(lost.hash) == held).copied() else {
             return Ok(());
         };
         let paths = {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             base.path_of(doc).zip(base.dir_path(place.parent))
         };
         let Some((path, dir)) = paths else { return Ok(()) };
         let beside = dir.join(&clash_name(&place.name, &lost.hash.to_string()[..6]));
         let temp = temp_dir().join(&format!("lost-{}", lost.hash));
         if self.copy_verified(&path, &temp, &lost) {
-            match self.parts.shared.disk.rename_new(&temp, &beside) {
-                Ok(()) => self.mark_dirty(beside, 0),
-                Err(error) if error.fault() == Fault::Exists => self.parts.shared.disk.remove_file(&temp)?,
+            match self.parts.fs.rename_new(&temp, &beside) {
+                Ok(()) => self.mark_dirty(host, beside, 0),
+                Err(error) if error.fault() == Fault::Exists => self.parts.fs.remove_file(&temp)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -229,6 +234,7 @@ impl Worker {
     /// The bytes that an entry should have, and their hash. No bytes: they must be fetched first.
     fn bytes_of(
         &mut self,
+        host: &mut dyn Host,
         library: &mut Library,
         doc: &DocId,
         entry: &Entry,
@@ -248,15 +254,20 @@ impl Worker {
                 let hash = ContentHash::of(text.as_bytes());
                 Ok(Some((Some(Bytes::Memory(text.into_bytes())), hash)))
             }
-            Some(Content::Reference(content)) => Ok(Some((self.fetched_bytes(doc, content)?, content.hash))),
+            Some(Content::Reference(content)) => Ok(Some((self.fetched_bytes(host, doc, content)?, content.hash))),
             None => Ok(None),
         }
     }
 
     /// Bytes of a reference that are here: fetched before, or in another file of this folder.
-    fn fetched_bytes(&mut self, doc: &DocId, content: &ContentRef) -> Result<Option<Bytes>, RoundError> {
+    fn fetched_bytes(
+        &mut self,
+        host: &mut dyn Host,
+        doc: &DocId,
+        content: &ContentRef,
+    ) -> Result<Option<Bytes>, RoundError> {
         let here = {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             wanted_content(&base, &self.documents, doc).is_none()
         };
         if here {
@@ -264,11 +275,11 @@ impl Worker {
         }
         let temp = temp_dir().join(&format!("{DOWNLOAD}{}", content.hash));
         if self.fetched.remove(&content.hash) {
-            self.keep_fetched(&temp, content)?;
+            self.keep_fetched(host, &temp, content)?;
             return Ok(Some(Bytes::Temp(temp)));
         }
         let copies: Vec<RelPath> = {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             base.with_hash(&content.hash).iter().filter_map(|doc| base.path_of(doc)).collect()
         };
         for path in copies {
@@ -281,39 +292,42 @@ impl Worker {
 
     /// Copies a file of this folder that holds the content, if it still does.
     fn copy_verified(&self, from: &RelPath, temp: &RelPath, content: &ContentRef) -> bool {
-        let disk = &self.parts.shared.disk;
-        let copy = || -> std::io::Result<bool> {
-            let mut source = disk.open_file(from)?;
-            let mut target = disk.open_or_create(temp)?;
-            target.set_len(0)?;
-            std::io::copy(&mut source, &mut target)?;
-            target.sync_all()?;
+        let copy = || -> io::Result<bool> {
+            let fs = &self.parts.fs;
+            let mut source = fs.open(from).map_err(|error| error.source)?;
+            let mut target = fs.create(temp).map_err(|error| error.source)?;
+            let mut buffer = vec![0; COPY_BYTES];
+            loop {
+                match source.read(&mut buffer)? {
+                    0 => break,
+                    read => target.write_all(&buffer[..read])?,
+                }
+            }
+            target.flush_to_disk()?;
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(disk.open_file(temp)?)?;
+            hasher.update_reader(fs.open(temp).map_err(|error| error.source)?)?;
             Ok(hasher.finalize().as_bytes() == &content.hash.0)
         };
         copy().unwrap_or(false)
     }
 
     /// What was fetched can be served, and promoted if it is a text.
-    fn keep_fetched(&self, temp: &RelPath, content: &ContentRef) -> Result<(), RoundError> {
-        let disk = &self.parts.shared.disk;
+    fn keep_fetched(&self, host: &mut dyn Host, temp: &RelPath, content: &ContentRef) -> Result<(), RoundError> {
+        let fs = &self.parts.fs;
         let failed = |source| FsError { operation: "read", path: temp.clone(), source };
-        let mut file = disk.open_file(temp).map_err(failed)?;
-        let (cut, chunks) = content::cut(&mut file, content.len).map_err(failed)?;
+        let (cut, chunks) = content::cut(fs.open(temp)?, content.len).map_err(failed)?;
         let mut writes = Vec::new();
         if cut.list == content.list {
             writes.push(Write::Content { hash: content.hash, chunks });
         }
         if content.len <= limits::TEXT_BYTES_MAX as u64 {
             let mut bytes = Vec::new();
-            std::io::Seek::rewind(&mut file).map_err(failed)?;
-            std::io::Read::read_to_end(&mut file, &mut bytes).map_err(failed)?;
+            fs.open(temp)?.read_to_end(&mut bytes).map_err(failed)?;
             if let Some(text) = text::as_text(&bytes) {
                 writes.push(Write::Text { hash: content.hash, text: text.to_owned() });
             }
         }
-        self.put_rows(writes)
+        self.put_rows(host, writes)
     }
 
     fn want(&mut self, doc: DocId, entry: &Entry) {
@@ -322,7 +336,7 @@ impl Worker {
         }
     }
 
-    fn ask_for_contents(&mut self) {
+    fn ask_for_contents(&mut self, host: &mut dyn Host) {
         // What is no longer in the tree is no longer wanted.
         let documents = &self.documents;
         self.wants.retain(|hash, docs| {
@@ -333,17 +347,12 @@ impl Worker {
             });
             !docs.is_empty()
         });
-        self.parts.mailbox.want(self.wants.keys().copied().collect());
+        host.wanted(self.wants.keys().copied().collect());
         for docs in self.wants.values() {
             let content =
                 docs.first().and_then(|doc| self.documents.entry(doc)).and_then(|entry| entry.content.as_ref());
             if let Some(Content::Reference(content)) = content {
-                self.parts.fetcher.fetch(Wanted {
-                    space: self.parts.row.space,
-                    content: *content,
-                    folder: Arc::clone(&self.parts.shared),
-                    mailbox: Arc::clone(&self.parts.mailbox),
-                });
+                host.fetch(*content);
             }
         }
     }

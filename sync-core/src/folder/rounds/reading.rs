@@ -1,13 +1,15 @@
 //! Disk into documents: looks where something may have changed, and submits what the user did.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use sync_core::{
+use super::{
+    Dirty, RoundError, Rounds,
+    host::{Event, Host},
+    lock,
+};
+use crate::{
     folder::{
-        Fault, Found, FoundKind, Fs as _, FsError, Problem,
+        Fault, Found, FoundKind, Fs, FsError, Problem,
         ingest::{Ingest, LoadError, Loaded, Ready, load},
         local::{Into as Within, Local, Made, Moved, local},
         observe::{Looks, Observer},
@@ -17,14 +19,13 @@ use sync_core::{
     limits,
     tree::RelPath,
 };
-use tracing::debug;
 
-use super::{Dirty, RoundError, Worker};
-use crate::actor::lock;
+/// Fewer files than this are not worth a thread.
+const FILES_A_THREAD_MIN: usize = 17;
 
-impl Worker {
-    pub(super) fn ingest(&mut self) -> Result<(), RoundError> {
-        let now = self.now_ms();
+impl Rounds {
+    pub(super) fn ingest(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let now = host.now().mono_ms;
         let full = now >= self.rescan_ms;
         let due: Vec<RelPath> = if full {
             self.dirty.keys().cloned().collect()
@@ -47,7 +48,7 @@ impl Worker {
                 return Ok(());
             }
             // The first scan knows of no rules but the root's; the others show as it goes.
-            self.ignored.load(&self.parts.shared.disk, &RelPath::root());
+            self.ignored.load(&*self.parts.fs, &RelPath::root());
             self.rescans += 1;
             let quarter = limits::RESCAN_EVERY_MS / 4;
             let spread = u64::from(self.parts.folder).wrapping_mul(7919).wrapping_add(self.rescans * 104_729);
@@ -56,20 +57,19 @@ impl Worker {
         let looks = self.look(full, ages.keys())?;
         let first_scan = full && self.rescans == 1;
         let mut changes = {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             local(&base, looks)
         };
         if !first_scan {
-            self.await_the_missing(&mut changes, &ages, full);
+            self.await_the_missing(host, &mut changes, &ages, full);
         }
-        self.submit_local(changes)
+        self.submit_local(host, changes)
     }
 
     fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
-        let shared = Arc::clone(&self.parts.shared);
         let looks = {
-            let base = lock(&shared.base);
-            let mut observer = Observer::new(&shared.disk, &base, &self.ignored);
+            let base = lock(&self.parts.base);
+            let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
             if full {
                 self.scan_problems.clear();
                 observer.directory(None, &RelPath::root())?;
@@ -86,7 +86,7 @@ impl Worker {
         }
         let mut changed = false;
         for dir in &looks.ignore_files {
-            changed |= self.ignored.load(&shared.disk, dir) && (!full || self.rescans == 1);
+            changed |= self.ignored.load(&*self.parts.fs, dir) && (!full || self.rescans == 1);
         }
         if changed {
             self.planned = false;
@@ -98,13 +98,13 @@ impl Worker {
     }
 
     /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
-    fn await_the_missing(&mut self, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>, full: bool) {
-        let now = self.now_ms();
+    fn await_the_missing(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>, full: bool) {
+        let now = host.now().mono_ms;
         let mut waiting: BTreeSet<DocId> = BTreeSet::new();
         let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
         let mut again = Vec::new();
         {
-            let base = lock(&self.parts.shared.base);
+            let base = lock(&self.parts.base);
             for doc in &changes.gone {
                 let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));
                 let Some(path) = base.path_of(doc).filter(|_| top) else { continue };
@@ -126,14 +126,19 @@ impl Worker {
         }
     }
 
-    fn submit_local(&mut self, changes: Local) -> Result<(), RoundError> {
+    fn submit_local(&mut self, host: &mut dyn Host, changes: Local) -> Result<(), RoundError> {
         let Local { made, moved, mut touched, mut gone } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
         }
-        debug!(made = made.len(), moved = moved.len(), touched = touched.len(), gone = gone.len(), "the disk changed");
+        host.event(&Event::DiskChanged {
+            made: made.len(),
+            moved: moved.len(),
+            touched: touched.len(),
+            gone: gone.len(),
+        });
         let mut docs = BTreeMap::new();
-        self.make(&made, &mut BTreeMap::new(), &BTreeMap::new(), &mut docs)?;
+        self.make(host, &made, &mut BTreeMap::new(), &BTreeMap::new(), &mut docs)?;
         for entry in &moved {
             let parent = match entry.into {
                 Within::Known(parent) => parent,
@@ -142,34 +147,35 @@ impl Worker {
                     None => continue,
                 },
             };
-            let ready = self.ingest_with(|ingest| ingest.moved(entry, parent))?;
-            self.submit(ready.into_iter().collect())?;
+            let ready = self.ingest_with(host, |ingest| ingest.moved(entry, parent))?;
+            self.submit(host, ready.into_iter().collect())?;
         }
-        self.make_links(&made, &mut docs)?;
-        self.make_files(&made, &mut docs, &mut gone, &mut touched)?;
-        self.submit_touched(touched)?;
+        self.make_links(host, &made, &mut docs)?;
+        self.make_files(host, &made, &mut docs, &mut gone, &mut touched)?;
+        self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
         for doc in gone {
-            ready.extend(self.ingest_with(|ingest| ingest.gone(doc))?);
+            ready.extend(self.ingest_with(host, |ingest| ingest.gone(doc))?);
             if ready.len() >= limits::FOLDER_BATCH {
-                self.submit(std::mem::take(&mut ready))?;
+                self.submit(host, std::mem::take(&mut ready))?;
             }
         }
-        self.submit(ready)
+        self.submit(host, ready)
     }
 
     fn ingest_with<T>(
         &mut self,
+        host: &dyn Host,
         work: impl FnOnce(&mut Ingest<'_>) -> Result<T, HistoryError>,
     ) -> Result<T, RoundError> {
-        let mut library = self.library()?;
-        let base = lock(&self.parts.shared.base);
+        let mut library = self.library(host)?;
+        let base = lock(&self.parts.base);
         let mut ingest = Ingest {
-            fs: &self.parts.shared.disk,
+            fs: &*self.parts.fs,
             library: &mut library,
             documents: &self.documents,
             base: &base,
-            space: self.parts.row.space,
+            space: self.parts.space,
             replica: self.parts.replica,
             folder: self.parts.folder,
         };
@@ -181,13 +187,14 @@ impl Worker {
 
     fn make(
         &mut self,
+        host: &mut dyn Host,
         made: &[Made],
         files: &mut BTreeMap<usize, Loaded>,
         links: &BTreeMap<usize, String>,
         docs: &mut BTreeMap<usize, DocId>,
     ) -> Result<(), RoundError> {
-        let ready = self.ingest_with(|ingest| ingest.made(made, files, links, docs))?;
-        self.submit(ready)
+        let ready = self.ingest_with(host, |ingest| ingest.made(made, files, links, docs))?;
+        self.submit(host, ready)
     }
 
     /// Where something that was made is, now that directories have moved.
@@ -197,29 +204,35 @@ impl Worker {
             Within::Known(parent) => parent,
             Within::Made(above) => Some(*docs.get(&above)?),
         };
-        Some(lock(&self.parts.shared.base).dir_path(parent)?.join(&entry.name))
+        Some(lock(&self.parts.base).dir_path(parent)?.join(&entry.name))
     }
 
-    fn make_links(&mut self, made: &[Made], docs: &mut BTreeMap<usize, DocId>) -> Result<(), RoundError> {
+    fn make_links(
+        &mut self,
+        host: &mut dyn Host,
+        made: &[Made],
+        docs: &mut BTreeMap<usize, DocId>,
+    ) -> Result<(), RoundError> {
         let mut links = BTreeMap::new();
         for (index, entry) in made.iter().enumerate() {
             if entry.found.kind == FoundKind::Link
                 && let Some(path) = self.path_of_made(made, index, docs)
             {
-                match self.parts.shared.disk.read_link(&path) {
+                match self.parts.fs.read_link(&path) {
                     Ok(target) => {
                         links.insert(index, target);
                     }
-                    Err(error) => self.unreadable(path, &error),
+                    Err(error) => self.unreadable(host, path, &error),
                 }
             }
         }
-        self.make(made, &mut BTreeMap::new(), &links, docs)
+        self.make(host, made, &mut BTreeMap::new(), &links, docs)
     }
 
-    /// Files in batches: read on two threads, then made, or told to be ones that moved.
+    /// Files in batches: read, then made, or told to be ones that moved.
     fn make_files(
         &mut self,
+        host: &mut dyn Host,
         made: &[Made],
         docs: &mut BTreeMap<usize, DocId>,
         gone: &mut Vec<DocId>,
@@ -232,10 +245,10 @@ impl Worker {
             .filter_map(|(index, _)| Some((index, self.path_of_made(made, index, docs)?)))
             .collect();
         for batch in files.chunks(limits::FOLDER_BATCH) {
-            let mut loaded = self.load_all(batch);
+            let mut loaded = self.load_all(host, batch);
             // A file with the bytes of one that is gone is that one, elsewhere.
             let twins: Vec<(usize, DocId)> = {
-                let base = lock(&self.parts.shared.base);
+                let base = lock(&self.parts.base);
                 let mut free: BTreeSet<DocId> = gone.iter().copied().collect();
                 loaded
                     .iter()
@@ -258,35 +271,21 @@ impl Worker {
                     name: made[index].name.clone(),
                     found: made[index].found,
                 };
-                let ready = self.ingest_with(|ingest| ingest.moved(&moved, parent))?;
-                self.submit(ready.into_iter().collect())?;
+                let ready = self.ingest_with(host, |ingest| ingest.moved(&moved, parent))?;
+                self.submit(host, ready.into_iter().collect())?;
                 loaded.remove(&index);
                 docs.insert(index, doc);
                 gone.retain(|held| *held != doc);
                 touched.push((doc, made[index].found));
             }
-            self.make(made, &mut loaded, &BTreeMap::new(), docs)?;
+            self.make(host, made, &mut loaded, &BTreeMap::new(), docs)?;
         }
         Ok(())
     }
 
-    /// Reads files on two threads: hashing is most of an import.
-    fn load_all(&mut self, files: &[(usize, RelPath)]) -> BTreeMap<usize, Loaded> {
-        let disk = &self.parts.shared.disk;
-        let wall = self.parts.clock.wall_ns();
-        let read = |part: &[(usize, RelPath)]| -> Vec<(usize, Result<Loaded, LoadError>)> {
-            part.iter().map(|(index, path)| (*index, load(disk, path, wall))).collect()
-        };
-        let (left, right) = files.split_at(files.len() / 2);
-        let results = std::thread::scope(|scope| {
-            let left = (left.len() > 16).then(|| scope.spawn(|| read(left)));
-            let mut results = read(right);
-            match left.map(std::thread::ScopedJoinHandle::join) {
-                Some(Ok(left)) => results.extend(left),
-                _ => results.extend(read(left_of(files))),
-            }
-            results
-        });
+    /// Reads files, on several threads if the host wants them.
+    fn load_all(&mut self, host: &dyn Host, files: &[(usize, RelPath)]) -> BTreeMap<usize, Loaded> {
+        let results = load_on(self.parts.threads, &*self.parts.fs, files, host.now().wall_ns);
         let paths: BTreeMap<usize, &RelPath> = files.iter().map(|(index, path)| (*index, path)).collect();
         let mut loaded = BTreeMap::new();
         for (index, result) in results {
@@ -294,83 +293,87 @@ impl Worker {
                 Ok(file) => {
                     loaded.insert(index, file);
                 }
-                Err(error) => self.not_loaded(paths[&index].clone(), error),
+                Err(error) => self.not_loaded(host, paths[&index].clone(), error),
             }
         }
         loaded
     }
 
-    fn not_loaded(&mut self, path: RelPath, error: LoadError) {
+    fn not_loaded(&mut self, host: &dyn Host, path: RelPath, error: LoadError) {
         match error {
-            LoadError::Fs(error) => self.unreadable(path, &error),
-            _ => self.mark_dirty(path, limits::SETTLE_MS),
+            LoadError::Fs(error) => self.unreadable(host, path, &error),
+            _ => self.mark_dirty(host, path, limits::SETTLE_MS),
         }
     }
 
     /// A file that cannot be read is a problem, never a delete; one that is gone again shows in its next look.
-    fn unreadable(&mut self, path: RelPath, error: &FsError) {
+    fn unreadable(&mut self, host: &dyn Host, path: RelPath, error: &FsError) {
         if error.fault() == Fault::NotFound {
-            self.mark_dirty(path, limits::SETTLE_MS);
+            self.mark_dirty(host, path, limits::SETTLE_MS);
         } else {
             self.scan_problems.insert(path, error.reason());
         }
     }
 
-    fn submit_touched(&mut self, touched: Vec<(DocId, Found)>) -> Result<(), RoundError> {
+    fn submit_touched(&mut self, host: &mut dyn Host, touched: Vec<(DocId, Found)>) -> Result<(), RoundError> {
         let mut ready = Vec::new();
         let mut files = Vec::new();
         for (doc, found) in &touched {
-            let Some(path) = lock(&self.parts.shared.base).path_of(doc) else { continue };
+            let Some(path) = lock(&self.parts.base).path_of(doc) else { continue };
             match found.kind {
-                FoundKind::Dir => ready.extend(self.ingest_with(|ingest| ingest.touched_plain(*doc, found, None))?),
-                FoundKind::Link => match self.parts.shared.disk.read_link(&path) {
+                FoundKind::Dir => {
+                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, None))?)
+                }
+                FoundKind::Link => match self.parts.fs.read_link(&path) {
                     Ok(target) => {
-                        ready.extend(self.ingest_with(|ingest| ingest.touched_plain(*doc, found, Some(&target)))?);
+                        ready
+                            .extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, Some(&target)))?);
                     }
-                    Err(error) => self.unreadable(path, &error),
+                    Err(error) => self.unreadable(host, path, &error),
                 },
-                FoundKind::File if found.stat.size == 0 && !self.was_empty(doc) && !self.is_old(&path) => {
+                FoundKind::File if found.stat.size == 0 && !self.was_empty(doc) && !self.is_old(host, &path) => {
                     // Truncated, and perhaps about to be written.
-                    self.await_bytes(path);
+                    self.await_bytes(host, path);
                 }
                 FoundKind::File => files.push((files.len(), path, *doc)),
                 FoundKind::Other => {}
             }
         }
-        self.submit(ready)?;
+        self.submit(host, ready)?;
         for batch in files.chunks(limits::FOLDER_BATCH) {
             let paths: Vec<(usize, RelPath)> = batch.iter().map(|(index, path, _)| (*index, path.clone())).collect();
-            let mut loaded = self.load_all(&paths);
+            let mut loaded = self.load_all(host, &paths);
             let mut ready = Vec::new();
             for (index, path, doc) in batch {
                 if let Some(file) = loaded.remove(index) {
                     if file.racy {
                         // Its time stamp may not move with its next bytes: look once more when it must.
-                        self.mark_dirty(path.clone(), limits::SETTLE_MS);
+                        self.mark_dirty(host, path.clone(), limits::SETTLE_MS);
                     }
-                    ready.extend(self.ingest_with(|ingest| ingest.touched_file(*doc, file))?);
+                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_file(*doc, file))?);
                 }
             }
-            self.submit(ready)?;
+            self.submit(host, ready)?;
         }
         Ok(())
     }
 
     fn was_empty(&self, doc: &DocId) -> bool {
-        lock(&self.parts.shared.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
+        lock(&self.parts.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
     }
 
     /// Whether a path has been dirty for so long that nothing more is to be awaited.
-    fn is_old(&self, path: &RelPath) -> bool {
-        let modified = self.parts.shared.disk.look(path).ok().flatten().map(|found| found.stat.mtime_ns);
-        modified.is_none_or(|modified| self.parts.clock.wall_ns() - modified > limits::VANISH_MS as i64 * 1_000_000)
+    fn is_old(&self, host: &dyn Host, path: &RelPath) -> bool {
+        let modified = self.parts.fs.look(path).ok().flatten().map(|found| found.stat.mtime_ns);
+        modified
+            .is_none_or(|modified| host.now().wall_ns.saturating_sub(modified) > limits::VANISH_MS as i64 * 1_000_000)
     }
 
-    fn await_bytes(&mut self, path: RelPath) {
-        self.mark_dirty(path, limits::VANISH_MS);
+    fn await_bytes(&mut self, host: &dyn Host, path: RelPath) {
+        self.mark_dirty(host, path, limits::VANISH_MS);
     }
 
-    fn submit(&mut self, mut ready: Vec<Ready>) -> Result<(), RoundError> {
+    fn submit(&mut self, host: &mut dyn Host, mut ready: Vec<Ready>) -> Result<(), RoundError> {
         while !ready.is_empty() {
             let rest = ready.split_off(ready.len().min(limits::FOLDER_BATCH));
             let (mut edits, mut rows) = (Vec::new(), Vec::new());
@@ -378,10 +381,10 @@ impl Worker {
                 edits.push(edit);
                 rows.push((doc, row));
             }
-            let stale = self.parts.engine.edit_blocking(self.parts.row.space, edits)?;
+            let stale = host.edit(edits)?;
             let mut again = Vec::new();
             {
-                let mut base = lock(&self.parts.shared.base);
+                let mut base = lock(&self.parts.base);
                 for (index, (doc, row)) in rows.into_iter().enumerate() {
                     if stale.contains(&index) {
                         again.extend(base.path_of(&doc));
@@ -392,13 +395,64 @@ impl Worker {
                 }
             }
             for path in again {
-                self.mark_dirty(path, limits::SETTLE_MS);
+                self.mark_dirty(host, path, limits::SETTLE_MS);
             }
         }
         Ok(())
     }
 }
 
-fn left_of(files: &[(usize, RelPath)]) -> &[(usize, RelPath)] {
-    &files[..files.len() / 2]
+type Read = (usize, Result<Loaded, LoadError>);
+
+/// Reads files on so many threads, one of which is this one: hashing is most of an import.
+fn load_on(threads: usize, fs: &dyn Fs, files: &[(usize, RelPath)], wall_ns: i64) -> Vec<Read> {
+    let read = |part: &[(usize, RelPath)]| -> Vec<Read> {
+        part.iter().map(|(index, path)| (*index, load(fs, path, wall_ns))).collect()
+    };
+    if threads <= 1 || files.len() / threads < FILES_A_THREAD_MIN {
+        return read(files);
+    }
+    let (own, others) = files.split_at(files.len() / threads);
+    std::thread::scope(|scope| {
+        let read = &read;
+        let parts = others.chunks(others.len().div_ceil(threads - 1));
+        let others: Vec<_> = parts.map(|part| (part, scope.spawn(move || read(part)))).collect();
+        let mut results = read(own);
+        for (part, thread) in others {
+            results.extend(thread.join().unwrap_or_else(|_panicked| read(part)));
+        }
+        results
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::disk::Disk;
+
+    #[test]
+    fn files_read_the_same_on_any_number_of_threads() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = Disk::open(dir.path()).expect("opens");
+        let mut files = Vec::new();
+        for index in 0..100 {
+            let path = RelPath::root().join(&index.to_string());
+            // Some are not there.
+            if index % 7 != 0 {
+                disk.write_new(&path, format!("file {index}").as_bytes(), false).expect("writes");
+            }
+            files.push((index, path));
+        }
+        let hashes = |threads| {
+            let read = load_on(threads, &disk, &files, 0);
+            assert_eq!(read.len(), files.len());
+            let hashes = read.into_iter().map(|(index, loaded)| (index, loaded.ok().map(|loaded| loaded.hash)));
+            hashes.collect::<BTreeMap<_, _>>()
+        };
+        let alone = hashes(1);
+        assert_eq!(alone.values().flatten().count(), 85);
+        for threads in [0, 2, 3, 5, 100] {
+            assert_eq!(hashes(threads), alone);
+        }
+    }
 }

@@ -1,0 +1,454 @@
+//! The rounds of one folder: takes hints and documents, plans, submits edits, writes. A machine without a thread or clock.
+//!
+//! One round takes what it was told, reads the disk where it may have changed and submits what the user did, then reads
+//! the documents that changed and brings the disk up to them. What decides lives beside this, in [`local`](super::local)
+//! and [`plan`](super::plan); here it is joined, behind a [`Host`], with the engine and with fetching: `reading` is disk
+//! into documents, `writing` documents onto disk, [`host`] what a host does for it.
+//!
+//! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
+
+pub mod host;
+mod reading;
+mod writing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::host::{Event, Host, HostError, Stopped};
+use super::{
+    Base, Documents, Fs, FsError, Ignored, Problem,
+    apply::{Applier, Aside},
+    disk::state_path,
+};
+use crate::{
+    doc::{DocError, entry::Kind},
+    history::{HistoryError, Library, Shelf},
+    ids::{ContentHash, DocId, ReplicaId, SpaceId},
+    limits,
+    store::{StoreError, Write},
+    tree::{ConflictKind, NameFault, RelPath, STATE_DIR},
+};
+
+/// Name of the marker in our directory of the folder: without it the folder is not there.
+const MARKER: &str = "folder";
+
+/// What the rounds of a folder start with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The folder's handle.
+    pub folder: u32,
+    /// The space that it shows.
+    pub space: SpaceId,
+    /// The space's handle.
+    pub space_handle: u32,
+    /// Our replica in it.
+    pub replica: ReplicaId,
+    /// Device number and inode of the directory that was bound: another one there is not this folder.
+    pub root: (u64, u64),
+    /// Whether the first catch-up is over.
+    pub caught_up: bool,
+    /// The disk.
+    pub fs: Arc<dyn Fs>,
+    /// What disk and documents agree on; shared with whoever serves contents from the folder's files. Empty at first.
+    pub base: Arc<Mutex<Base>>,
+    /// Threads that read files at once, one of them the caller's own; 1 starts none.
+    pub threads: usize,
+}
+
+/// What a folder tells of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Files on disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that the tree shows, on disk or not yet.
+    pub files_wanted: u64,
+    /// What both sides changed incompatibly.
+    pub conflicts: Vec<(RelPath, ConflictKind)>,
+    /// What cannot be synced.
+    pub problems: Vec<Problem>,
+    /// Entries whose names cannot be shown on disk, by name.
+    pub hidden: Vec<(String, NameFault)>,
+    /// Something waits to be read or written.
+    pub busy: bool,
+    /// Contents that nobody has given us yet.
+    pub lacking: usize,
+    /// Why the folder stands still, if it does.
+    pub halted: Option<String>,
+    /// Whether the first catch-up is over.
+    pub caught_up: bool,
+}
+
+/// A path that may have changed.
+#[derive(Debug, Clone, Copy)]
+struct Dirty {
+    /// Not looked at before.
+    ready_ms: u64,
+    /// When it was first said to have changed.
+    since_ms: u64,
+    /// Said to be missing: looked at with the rest, believed only after a while.
+    missing: bool,
+}
+
+/// One folder between its disk and its documents.
+#[derive(Debug)]
+pub struct Rounds {
+    parts: Parts,
+    documents: Documents,
+    ignored: Ignored,
+    dirty: BTreeMap<RelPath, Dirty>,
+    pending: BTreeSet<DocId>,
+    wants: BTreeMap<ContentHash, BTreeSet<DocId>>,
+    fetched: BTreeSet<ContentHash>,
+    scan_problems: BTreeMap<RelPath, String>,
+    write_problems: BTreeMap<RelPath, String>,
+    caught_up: bool,
+    planned: bool,
+    rescan_ms: u64,
+    rescans: u64,
+    /// When what could not be written is tried again.
+    retry_ms: u64,
+    settled: Option<u64>,
+    halted: Option<String>,
+    /// Entries that are out of the way of others in the middle of a plan.
+    aside: Aside,
+    /// Documents that are open.
+    shelf: Shelf,
+}
+
+/// A round cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Disk(#[from] FsError),
+    #[error("the edit does not stand: {0}")]
+    Document(#[from] DocError),
+}
+
+impl From<HistoryError> for RoundError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Store(error) => error.into(),
+            HistoryError::Doc(error) => Self::Document(error),
+        }
+    }
+}
+
+impl From<StoreError> for RoundError {
+    fn from(error: StoreError) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+/// Locks, whatever a panicking holder left: a base stays whole between statements.
+fn lock(base: &Mutex<Base>) -> MutexGuard<'_, Base> {
+    base.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rounds {
+    /// A folder that has yet to [`recover`](Self::recover).
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            documents: Documents::default(),
+            ignored: Ignored::default(),
+            dirty: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            wants: BTreeMap::new(),
+            fetched: BTreeSet::new(),
+            scan_problems: BTreeMap::new(),
+            write_problems: BTreeMap::new(),
+            caught_up: parts.caught_up,
+            planned: false,
+            rescan_ms: 0,
+            rescans: 0,
+            retry_ms: 0,
+            settled: None,
+            halted: None,
+            aside: Aside::default(),
+            shelf: Shelf::default(),
+            parts,
+        }
+    }
+
+    // ---- what happened outside ----
+
+    /// A path may have changed on disk; `closed` when nothing more is to be awaited from its writer.
+    pub fn hint(&mut self, path: RelPath, closed: bool, now_ms: u64) {
+        let settle = if closed { 0 } else { limits::SETTLE_MS };
+        let dirty = self.dirty.entry(path).or_insert(Dirty { ready_ms: 0, since_ms: now_ms, missing: false });
+        dirty.missing = false;
+        // A writer that never pauses is read now and then all the same.
+        dirty.ready_ms = (now_ms + settle).min(dirty.since_ms + limits::SETTLE_MS_MAX);
+    }
+
+    /// Documents changed by commits of others.
+    pub fn documents_changed(&mut self, docs: impl IntoIterator<Item = DocId>) {
+        self.pending.extend(docs);
+    }
+
+    /// A content was fetched, or is no longer wanted.
+    pub fn fetched(&mut self, content: ContentHash) {
+        self.fetched.insert(content);
+        self.pending.extend(self.wants.remove(&content).unwrap_or_default());
+    }
+
+    /// The next round looks at everything: hints were lost.
+    pub const fn rescan(&mut self) {
+        self.rescan_ms = 0;
+    }
+
+    // ---- what the host does with it ----
+
+    /// Puts back what a crash left halfway, and loads what disk and documents agreed on. Comes before the first round.
+    ///
+    /// # Errors
+    /// When the engine has stopped. A folder that cannot start for another reason says so in its report.
+    pub fn recover(&mut self, host: &mut dyn Host) -> Result<(), Stopped> {
+        match self.try_recover(host) {
+            Ok(()) => Ok(()),
+            Err(RoundError::Host(HostError::Stopped(stopped))) => Err(stopped),
+            Err(error) => {
+                host.event(&Event::CannotStart(&error));
+                self.halted = Some(error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in what the user did and brings the disk up to the documents, as far as both can be done now.
+    ///
+    /// # Errors
+    /// When the engine has stopped. Whatever else fails is tried again by a later round, and shows in the report.
+    pub fn round(&mut self, host: &mut dyn Host) -> Result<(), Stopped> {
+        match self.try_round(host) {
+            Ok(()) => Ok(()),
+            Err(RoundError::Host(HostError::Stopped(stopped))) => Err(stopped),
+            Err(error) => {
+                host.event(&Event::RoundFailed(&error));
+                self.write_problems.insert(RelPath::root(), error.to_string());
+                self.rescan_ms = host.now().mono_ms + limits::SETTLE_MS_MAX;
+                self.planned = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// When there is something to do even if nothing happens outside; `None` while that is not known, as when the folder
+    /// waits for its first peer.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<u64> {
+        if !self.caught_up || self.halted.is_some() {
+            return None;
+        }
+        let retry = (!self.write_problems.is_empty()).then_some(self.retry_ms);
+        self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).chain(retry).min()
+    }
+
+    /// What there is to tell.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let (files, bytes) = lock(&self.parts.base).totals();
+        let view = self.documents.view();
+        let files_wanted = view
+            .places()
+            .filter(|(doc, _)| self.documents.entry(doc).is_some_and(|entry| entry.kind == Kind::File))
+            .count() as u64;
+        let shown = |doc: &DocId| view.path_of(doc).unwrap_or_default();
+        let problems = self.scan_problems.iter().chain(&self.write_problems);
+        let name_of = |doc: &DocId| self.documents.entry(doc).map(|entry| entry.name.clone());
+        Report {
+            files: files as u64,
+            bytes,
+            files_wanted,
+            conflicts: view.conflicts.iter().map(|conflict| (shown(&conflict.doc), conflict.kind)).collect(),
+            problems: problems.map(|(path, reason)| Problem { path: path.clone(), reason: reason.clone() }).collect(),
+            hidden: view.hidden.iter().filter_map(|(doc, fault)| Some((name_of(doc)?, *fault))).collect(),
+            busy: self.is_busy(),
+            lacking: self.wants.len(),
+            halted: self.halted.clone(),
+            caught_up: self.caught_up,
+        }
+    }
+
+    /// Tells the engine whether the disk agrees with everything that it has committed, if that is otherwise than it was
+    /// told last. Comes after each round, once what the round did is reported.
+    pub fn tell_settled(&mut self, host: &mut dyn Host) {
+        let arrivals = host.space().map(|space| space.arrivals);
+        // The space is read before the host is asked: whatever came in between is not handed over yet.
+        let agrees = !self.is_busy()
+            && self.wants.is_empty()
+            && self.write_problems.is_empty()
+            && self.halted.is_none()
+            && host.is_quiet();
+        let settled = arrivals.filter(|_| agrees);
+        if settled != self.settled {
+            self.settled = settled;
+            host.settled(settled);
+        }
+    }
+
+    // ---- the round ----
+
+    fn is_busy(&self) -> bool {
+        !self.dirty.is_empty() || !self.pending.is_empty() || !self.planned || !self.caught_up
+    }
+
+    fn mark_dirty(&mut self, host: &dyn Host, path: RelPath, after_ms: u64) {
+        let now = host.now().mono_ms;
+        let fresh = Dirty { ready_ms: now + after_ms, since_ms: now, missing: false };
+        self.dirty.entry(path).or_insert(fresh).ready_ms = now + after_ms;
+    }
+
+    fn try_recover(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let snapshot = host.snapshot()?;
+        let rows = snapshot.bases(self.parts.folder)?;
+        let is_new = rows.is_empty();
+        {
+            let mut base = lock(&self.parts.base);
+            for (doc, row) in rows {
+                base.set(doc, Some(row));
+            }
+        }
+        self.check_root(is_new)?;
+        if self.halted.is_some() {
+            return Ok(());
+        }
+        self.apply(host, |applier| applier.recover())?;
+        snapshot.each_document(self.parts.space_handle, |doc, _| {
+            self.pending.insert(doc);
+        })?;
+        if !self.caught_up && self.is_empty_dir()? {
+            // Nothing here could be taken for an edit.
+            self.set_caught_up(host)?;
+        }
+        Ok(())
+    }
+
+    fn is_empty_dir(&self) -> Result<bool, RoundError> {
+        let listed = self.parts.fs.list(&RelPath::root())?;
+        Ok(listed.iter().all(|listed| listed.name.as_deref() == Ok(STATE_DIR)))
+    }
+
+    /// The folder is there, and is the one that it was; else nothing is read as deleted.
+    fn check_root(&mut self, is_new: bool) -> Result<(), RoundError> {
+        let fs = &self.parts.fs;
+        let marker = state_path().join(MARKER);
+        let expected = format!("{}\n", self.parts.space);
+        let identity = fs.root_identity().ok().flatten();
+        let found = fs.look(&marker)?;
+        self.halted = if identity != Some(self.parts.root) {
+            Some("its directory is missing or was replaced by another one".into())
+        } else if found.is_some() {
+            let mut text = String::new();
+            let read = fs.open(&marker).map(|mut file| std::io::Read::read_to_string(&mut file, &mut text));
+            let same = matches!(read, Ok(Ok(_))) && text == expected;
+            (!same).then(|| "its directory belongs to another folder".to_owned())
+        } else if is_new {
+            fs.make_state_dirs()?;
+            fs.write_new(&marker, expected.as_bytes(), true)?;
+            None
+        } else {
+            Some("its marker .kith/folder is missing: is the disk mounted?".into())
+        };
+        Ok(())
+    }
+
+    fn set_caught_up(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        self.caught_up = true;
+        self.put_rows(host, vec![Write::CaughtUp { folder: self.parts.folder }])
+    }
+
+    /// A joiner catches up before it takes its own files in: what it has already then needs no commit.
+    fn watch_catch_up(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let done = host.space().is_some_and(|space| space.named && !space.behind && space.linked > 0);
+        if done { self.set_caught_up(host) } else { Ok(()) }
+    }
+
+    fn try_round(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        if self.halted.is_some() {
+            return Ok(());
+        }
+        self.read_documents(host)?;
+        if !self.caught_up {
+            self.watch_catch_up(host)?;
+            if !self.caught_up {
+                return Ok(());
+            }
+        }
+        self.ingest(host)?;
+        self.read_documents(host)?;
+        if !self.write_problems.is_empty() && host.now().mono_ms >= self.retry_ms {
+            self.planned = false;
+        }
+        self.materialize(host)
+    }
+
+    /// A view of the store as it is now. Give its shelf back.
+    fn library(&mut self, host: &dyn Host) -> Result<Library, RoundError> {
+        let snapshot = host.snapshot()?;
+        Ok(Library::new(snapshot, self.parts.space_handle, std::mem::take(&mut self.shelf)))
+    }
+
+    fn put_rows(&self, host: &mut dyn Host, rows: Vec<Write>) -> Result<(), RoundError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Ok(host.write(rows)?)
+    }
+
+    fn apply<T>(&mut self, host: &mut dyn Host, work: impl FnOnce(&mut Applier<'_>) -> T) -> T {
+        let mut base = lock(&self.parts.base);
+        work(&mut Applier::new(&*self.parts.fs, &mut base, host.keeper(), &mut self.aside))
+    }
+
+    /// Reads entries whose documents changed, and keeps what was dear to read.
+    fn read_documents(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut library = self.library(host)?;
+        let mut writes = Vec::new();
+        let mut rows = Vec::with_capacity(self.pending.len());
+        for doc in std::mem::take(&mut self.pending) {
+            if let Some(row) = library.row(&doc)? {
+                rows.push((row.handle, doc, row));
+            }
+        }
+        // In the order of arrival: neighbours rest in one body.
+        rows.sort_unstable_by_key(|(handle, ..)| *handle);
+        for (_, doc, row) in rows {
+            if self.documents.heads(&doc) == Some(&row.heads) {
+                self.planned = false;
+                continue;
+            }
+            match library.entry(&doc, &row) {
+                Ok(entry) => {
+                    if row.changes > 1 {
+                        writes.push(Write::Entry { doc, heads: row.heads.clone(), entry: Box::new(entry.clone()) });
+                        if let Some(bytes) = library.due_snapshot(&doc, &row)? {
+                            writes.push(Write::Snapshot { handle: row.handle, changes: row.changes, bytes });
+                        }
+                    }
+                    self.documents.set(doc, row.heads, entry);
+                    self.planned = false;
+                }
+                Err(HistoryError::Store(error)) => return Err(error.into()),
+                // The document shows its last good state; everything else goes on.
+                Err(error) => {
+                    host.event(&Event::Unreadable { doc, error: &error });
+                    let path = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
+                    self.write_problems.insert(path, error.to_string());
+                }
+            }
+        }
+        self.shelf = library.into_shelf();
+        self.documents.refresh();
+        self.put_rows(host, writes)
+    }
+}

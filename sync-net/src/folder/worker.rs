@@ -1,0 +1,237 @@
+//! The thread of one folder: owns its rounds, hands them what comes by mail, and waits between them.
+//!
+//! All that decides lives in `sync_core::folder::rounds`. Here is its host: the way to the engine, to fetching, to the
+//! clock and to the trash.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use sync_core::{
+    doc::entry::ContentRef,
+    engine::Input,
+    folder::{
+        Fs,
+        apply::Keeper,
+        rounds::{
+            Parts, Report, Rounds,
+            host::{Event, Host, HostError, SpaceView, Stopped, Time},
+        },
+    },
+    ids::{ContentHash, ReplicaId, SpaceId},
+    store::{Edit, Snapshot, StoreError, Write, row::FolderRow},
+};
+use tracing::{debug, error, warn};
+
+use super::{FolderReport, FolderShared, Hint, Mail, Mailbox, trash::Trash, watcher::Watch};
+use crate::{
+    actor::{EngineHandle, lock},
+    clock::Clock,
+    content::{Fetcher, Wanted},
+    error::NodeError,
+    status::{ConflictStatus, ProblemStatus},
+};
+
+/// Threads that read files of one folder: hashing is most of an import, and an import is not all that a machine does.
+const READERS: usize = 2;
+/// How often a folder looks around that does not know what it waits for.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Everything that a folder's thread starts with.
+#[derive(Debug)]
+pub(crate) struct WorkerParts {
+    pub(crate) folder: u32,
+    pub(crate) row: FolderRow,
+    pub(crate) space_handle: u32,
+    pub(crate) replica: ReplicaId,
+    pub(crate) engine: EngineHandle,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) shared: Arc<FolderShared>,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) trash: PathBuf,
+    pub(crate) clock: Clock,
+}
+
+/// The folder's thread.
+pub(crate) struct Worker {
+    rounds: Rounds,
+    node: Node,
+    watch: Option<Watch>,
+}
+
+impl Worker {
+    /// Starts the thread; it works until its mailbox is stopped.
+    pub(crate) fn start(parts: WorkerParts) -> std::io::Result<std::thread::JoinHandle<()>> {
+        std::thread::Builder::new().name("kith-folder".into()).spawn(move || {
+            // That the engine stopped is no news: whoever stopped it ends this thread too.
+            let _stopped = Self::new(parts).run();
+        })
+    }
+
+    fn new(parts: WorkerParts) -> Self {
+        let WorkerParts { folder, row, space_handle, replica, engine, mailbox, shared, fetcher, trash, clock } = parts;
+        let watch = match Watch::start(shared.disk.path(), Arc::clone(&mailbox)) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                warn!(%error, "the folder is not watched: it is scanned now and then");
+                None
+            }
+        };
+        let rounds = Rounds::new(Parts {
+            folder,
+            space: row.space,
+            space_handle,
+            replica,
+            root: row.root,
+            caught_up: row.caught_up,
+            fs: Arc::clone(&shared.disk) as Arc<dyn Fs>,
+            base: Arc::clone(&shared.base),
+            threads: READERS,
+        });
+        let trash = Trash::open(trash, shared.disk.path().to_owned(), clock.wall_ns());
+        Self { rounds, node: Node { space: row.space, engine, mailbox, shared, fetcher, trash, clock }, watch }
+    }
+
+    fn run(mut self) -> Result<(), Stopped> {
+        self.rounds.recover(&mut self.node)?;
+        loop {
+            self.report();
+            let pause = self.rounds.next_ms().map_or(IDLE, |next| self.node.clock.until(next));
+            let mail = self.node.mailbox.take(pause);
+            if mail.stop {
+                return Ok(());
+            }
+            self.hand_over(mail);
+            self.rounds.round(&mut self.node)?;
+        }
+    }
+
+    fn hand_over(&mut self, mail: Mail) {
+        self.rounds.documents_changed(mail.docs);
+        for content in mail.fetched {
+            self.rounds.fetched(content);
+        }
+        let now_ms = self.node.clock.mono_ms();
+        for Hint { path, closed } in mail.hints {
+            self.rounds.hint(path, closed, now_ms);
+        }
+        if mail.rescan {
+            self.rounds.rescan();
+        }
+    }
+
+    fn report(&mut self) {
+        let report = shown(self.rounds.report(), self.watch.is_some());
+        *lock(&self.node.shared.report) = report;
+        self.node.mailbox.reported();
+        self.rounds.tell_settled(&mut self.node);
+    }
+}
+
+/// A report as the node tells it.
+fn shown(report: Report, watched: bool) -> FolderReport {
+    let conflicts = report.conflicts.into_iter();
+    let problems = report.problems.into_iter();
+    let hidden = report.hidden.into_iter();
+    FolderReport {
+        files: report.files,
+        bytes: report.bytes,
+        files_wanted: report.files_wanted,
+        conflicts: conflicts
+            .map(|(path, kind)| ConflictStatus { path: path.to_string(), kind: kind.to_string() })
+            .collect(),
+        problems: problems
+            .map(|problem| ProblemStatus { path: problem.path.to_string(), reason: problem.reason })
+            .chain(hidden.map(|(name, fault)| ProblemStatus { path: name, reason: fault.to_string() }))
+            .collect(),
+        busy: report.busy,
+        lacking: report.lacking,
+        halted: report.halted,
+        caught_up: report.caught_up,
+        watched,
+    }
+}
+
+/// The node as the rounds of one folder see it.
+struct Node {
+    space: SpaceId,
+    engine: EngineHandle,
+    mailbox: Arc<Mailbox>,
+    shared: Arc<FolderShared>,
+    fetcher: Arc<Fetcher>,
+    trash: Trash,
+    clock: Clock,
+}
+
+impl Host for Node {
+    fn now(&self) -> Time {
+        Time { mono_ms: self.clock.mono_ms(), wall_ns: self.clock.wall_ns() }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.engine.store.read()
+    }
+
+    fn edit(&mut self, edits: Vec<Edit>) -> Result<Vec<usize>, HostError> {
+        self.engine.edit_blocking(self.space, edits).map_err(host_error)
+    }
+
+    fn write(&mut self, writes: Vec<Write>) -> Result<(), HostError> {
+        self.engine.write_blocking(self.space, writes).map_err(host_error)
+    }
+
+    fn space(&self) -> Option<SpaceView> {
+        let status = self.engine.status();
+        let status = status.borrow();
+        let space = status.spaces.iter().find(|space| space.space == self.space)?;
+        Some(SpaceView {
+            arrivals: space.arrivals,
+            named: space.name.is_some(),
+            behind: space.behind,
+            linked: space.peers.iter().filter(|peer| peer.linked).count(),
+        })
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.mailbox.is_empty()
+    }
+
+    fn settled(&mut self, upto: Option<u64>) {
+        self.engine.send_blocking(Input::Settled { space: self.space, upto });
+    }
+
+    fn wanted(&mut self, contents: BTreeSet<ContentHash>) {
+        self.mailbox.want(contents);
+    }
+
+    fn fetch(&mut self, content: ContentRef) {
+        self.fetcher.fetch(Wanted {
+            space: self.space,
+            content,
+            folder: Arc::clone(&self.shared),
+            mailbox: Arc::clone(&self.mailbox),
+        });
+    }
+
+    fn keeper(&mut self) -> &mut dyn Keeper {
+        &mut self.trash
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::DiskChanged { made, moved, touched, gone } => {
+                debug!(made, moved, touched, gone, "the disk changed");
+            }
+            Event::Unreadable { doc, error } => error!(doc = doc.short(), %error, "a document cannot be read"),
+            Event::CannotStart(error) => error!(%error, "a folder cannot start"),
+            Event::RoundFailed(error) => warn!(%error, "a folder's round did not end well"),
+            _ => {}
+        }
+    }
+}
+
+fn host_error(error: NodeError) -> HostError {
+    match error {
+        NodeError::Stopped => Stopped.into(),
+        NodeError::Store(error) => error.into(),
+        other => HostError::Failed(other.to_string()),
+    }
+}
