@@ -5,14 +5,14 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
 
-use super::fs::{FileRead, Found, FoundKind, Fs, FsError, Listed};
+use super::fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
 use crate::{
     store::row::Stat,
     tree::{RelPath, STATE_DIR},
@@ -176,6 +176,22 @@ impl FileRead for DiskFile {
     }
 }
 
+impl Write for DiskFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl FileWrite for DiskFile {
+    fn flush_to_disk(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
 impl Fs for Disk {
     fn look(&self, path: &RelPath) -> Result<Option<Found>, FsError> {
         let looked = self.at("look at", path, |dir, name| {
@@ -298,6 +314,22 @@ impl Fs for Disk {
     fn flush_all(&self) -> Result<(), FsError> {
         let flush = || -> io::Result<()> { Ok(rustix::fs::syncfs(self.dir(&RelPath::root())?)?) };
         flush().map_err(|source| FsError { operation: "flush", path: RelPath::root(), source })
+    }
+
+    fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError> {
+        self.at("create", path, |dir, name| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
+            Ok(Box::new(DiskFile(File::from(file))) as Box<dyn FileWrite>)
+        })
+    }
+
+    fn root_identity(&self) -> io::Result<Option<(u64, u64)>> {
+        Self::root_identity(&self.path)
+    }
+
+    fn make_state_dirs(&self) -> Result<(), FsError> {
+        Self::make_state_dirs(self)
     }
 }
 

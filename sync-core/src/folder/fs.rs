@@ -95,6 +95,15 @@ pub trait FileRead: io::Read + Send {
     fn stat(&self) -> io::Result<Stat>;
 }
 
+/// A file that is open for writing.
+pub trait FileWrite: io::Write + Send {
+    /// Makes what was written last.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn flush_to_disk(&mut self) -> io::Result<()>;
+}
+
 /// A directory tree. Paths are relative to its root; no operation leaves it or follows a link in any component.
 pub trait Fs: Send + Sync + std::fmt::Debug {
     /// Looks at a path.
@@ -167,4 +176,19 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn flush_all(&self) -> Result<(), FsError>;
+    /// Opens a regular file to write it from the start: makes it, or lets go of what is in it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError>;
+    /// Device number and inode of what stands at the root's path now, or `None` when nothing does.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn root_identity(&self) -> io::Result<Option<(u64, u64)>>;
+    /// Makes our own directory in the root, and the one for temporary files in it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn make_state_dirs(&self) -> Result<(), FsError>;
 }

@@ -21,7 +21,7 @@ pub mod plan;
 use std::collections::BTreeMap;
 
 pub use base::Base;
-pub use fs::{Fault, FileRead, Found, FoundKind, Fs, FsError, Listed};
+pub use fs::{Fault, FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
 pub use ignored::Ignored;
 
 use crate::{
