@@ -1,8 +1,10 @@
 //! The one test binary of the workspace's end-to-end tests.
 
 mod convergence;
+mod crash_images;
 mod fs_conformance;
 mod nodes;
 mod processes;
+mod simulation;
 mod tidy;
 mod wire_costs;

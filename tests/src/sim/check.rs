@@ -1,0 +1,415 @@
+//! What must hold, one function each: after every step, after a start, and in the end.
+//!
+//! The names in [`Violation::rule`] are those of `docs/testing.md`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use sync_core::{
+    commit::SecretKey,
+    doc::entry::{Content, Entry},
+    engine::{Command, Effect, Engine, Input, Now, SessionId, Ticket},
+    history::{Library, Shelf},
+    ids::{ContentHash, DocId, InstallEpoch},
+    member::Role,
+    store::{Snapshot, Store},
+    tree::View,
+    version::{Tip, VersionVector},
+    wire::{self, Message, SpaceHello},
+};
+
+use super::{peer::Peer, rng::Rng, world::World};
+
+/// Something did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The seed that replays it.
+    pub seed: u64,
+    /// And the number of devices.
+    pub peers: usize,
+    /// What must hold.
+    pub rule: &'static str,
+    /// What was found instead.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {} with {} devices: not \"{}\": {}", self.seed, self.peers, self.rule, self.what)
+    }
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    vectors: BTreeMap<usize, VersionVector>,
+    rebuilt: BTreeSet<usize>,
+}
+
+impl Checks {
+    /// A space was built again at a device: its vector starts anew.
+    pub(super) fn rebuilt(&mut self, index: usize) {
+        self.vectors.remove(&index);
+        self.rebuilt.insert(index);
+    }
+
+    /// A store was put back to an older state.
+    pub(super) fn restored(&mut self, index: usize) {
+        self.vectors.remove(&index);
+    }
+}
+
+impl World {
+    // ---- after every step ----
+
+    pub(super) fn check_step(&mut self) -> Result<(), Violation> {
+        for index in 0..self.peers.len() {
+            self.vectors_only_grow(index)?;
+        }
+        Ok(())
+    }
+
+    fn vectors_only_grow(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(status) = self.peers[index].status(&self.space) else { return Ok(()) };
+        if self.checks.rebuilt.remove(&index) {
+            self.peers[index].acked = BTreeMap::from([(status.replica, status.vector.len_of(&status.replica))]);
+        }
+        let before = self.checks.vectors.insert(index, status.vector.clone());
+        let grows = before.as_ref().is_none_or(|before| status.vector.covers(before));
+        let same = before.as_ref().is_none_or(|before| before.forked_at(&status.vector).next().is_none());
+        if grows && same {
+            return Ok(());
+        }
+        Err(self.violation("vectors only grow", &format!("at {index}: {before:?} became {:?}", status.vector)))
+    }
+
+    // ---- after a start ----
+
+    /// The store holds at least what was acknowledged before the crash.
+    pub(super) fn check_start(&mut self, index: usize) -> Result<(), Violation> {
+        let Some(status) = self.peers[index].status(&self.space) else { return Ok(()) };
+        if self.peers[index].restored {
+            return Ok(());
+        }
+        for (replica, n) in &self.peers[index].acked {
+            if status.vector.len_of(replica) < *n {
+                let what = format!("{index} had {n} commits of its log and has {}", status.vector.len_of(replica));
+                return Err(self.violation("what was acknowledged outlives a crash", &what));
+            }
+        }
+        // Commits of others that were never told as durable may be gone with the power.
+        self.checks.vectors.remove(&index);
+        Ok(())
+    }
+
+    // ---- healing ----
+
+    /// Tells the first thing in which two devices differ, or in which a disk differs from the documents.
+    pub(super) fn differences(&self) -> Result<(), String> {
+        let first = self.peers[0].status(&self.space).ok_or("0 is not in the space")?;
+        for (index, peer) in self.peers.iter().enumerate() {
+            let status = peer.status(&self.space).ok_or_else(|| format!("{index} is not in the space"))?;
+            if status.vector != first.vector {
+                return Err(format!("vectors of 0 and {index}: {:?} and {:?}", first.vector, status.vector));
+            }
+            if status.root != first.root {
+                return Err(format!("roots of 0 and {index}"));
+            }
+            if let Some(rounds) = peer.process.as_ref().and_then(|process| process.rounds.as_ref()) {
+                let report = rounds.report();
+                if report.busy || report.lacking > 0 || report.halted.is_some() {
+                    return Err(format!("the folder of {index} is not at rest: {report:?}"));
+                }
+            } else if peer.has_folder {
+                return Err(format!("the folder of {index} does not run"));
+            }
+        }
+        let shown: Vec<usize> = (0..self.peers.len()).filter(|index| self.peers[*index].has_folder).collect();
+        for pair in shown.windows(2) {
+            let (a, b) = (self.peers[pair[0]].fs.tree(), self.peers[pair[1]].fs.tree());
+            let differs = a.iter().find(|(path, seen)| b.get(*path) != Some(*seen));
+            let differs = differs.or_else(|| b.iter().find(|(path, seen)| a.get(*path) != Some(*seen)));
+            if let Some((path, _)) = differs {
+                let (left, right) = (a.get(path), b.get(path));
+                return Err(format!("{path:?} on {} is {left:?}, on {} {right:?}", pair[0], pair[1]));
+            }
+        }
+        Ok(())
+    }
+
+    // ---- in the end ----
+
+    pub(super) fn check_end(&mut self) -> Result<(), Violation> {
+        self.documents_are_equal()?;
+        self.a_rescan_plans_nothing()?;
+        self.no_user_byte_is_lost()?;
+        self.writes_stay_inside()?;
+        self.nothing_unauthorised_is_held()?;
+        self.replay_gives_the_same()
+    }
+
+    fn snapshot(&self, index: usize) -> Result<(u32, Snapshot), Violation> {
+        let engine = self.peers[index].process.as_ref().map(|process| &process.engine);
+        let read = engine.and_then(|engine| Some((engine.space_handle(&self.space)?, engine.store().read().ok()?)));
+        read.ok_or_else(|| self.violation("stores can be read", &format!("at {index}")))
+    }
+
+    fn entries(&self, index: usize) -> Result<BTreeMap<DocId, (Entry, Option<String>)>, Violation> {
+        let (handle, snapshot) = self.snapshot(index)?;
+        let mut rows = Vec::new();
+        let listed = snapshot.each_document(handle, |doc, row| rows.push((doc, row)));
+        listed.map_err(|error| self.violation("stores can be read", &error.to_string()))?;
+        let mut library = Library::new(snapshot, handle, Shelf::default());
+        let mut entries = BTreeMap::new();
+        for (doc, row) in rows {
+            let read = library.entry(&doc, &row).and_then(|entry| {
+                let text = matches!(entry.content, Some(Content::Text)).then(|| library.text(&doc, &row));
+                Ok((entry, text.transpose()?.flatten()))
+            });
+            let read = read.map_err(|error| {
+                self.violation("every document opens", &format!("{} at {index}: {error}", doc.short()))
+            })?;
+            entries.insert(doc, read);
+        }
+        Ok(entries)
+    }
+
+    fn documents_are_equal(&self) -> Result<(), Violation> {
+        let first = self.entries(0)?;
+        for index in 1..self.peers.len() {
+            let other = self.entries(index)?;
+            if let Some((doc, entry)) = first.iter().find(|(doc, entry)| other.get(*doc) != Some(*entry)) {
+                let what = format!("{} at 0 is {entry:?}, at {index} {:?}", doc.short(), other.get(doc));
+                return Err(self.violation("all are equal after healing", &what));
+            }
+            if first.len() != other.len() {
+                return Err(self.violation("all are equal after healing", &format!("documents of 0 and {index}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Folders agree with the documents: looking at everything again makes no commit and writes nothing.
+    fn a_rescan_plans_nothing(&mut self) -> Result<(), Violation> {
+        for index in 0..self.peers.len() {
+            let Some(rounds) = self.peers[index].process.as_mut().and_then(|process| process.rounds.as_mut()) else {
+                continue;
+            };
+            rounds.rescan();
+            let before = self.peers[index].status(&self.space).map(|status| status.arrivals);
+            let writes = self.peers[index].fs.writes().len();
+            for _ in 0..3 {
+                self.quiet_round(index)?;
+            }
+            let after = self.peers[index].status(&self.space).map(|status| status.arrivals);
+            if before != after {
+                let what = format!("{index} had {before:?} commits and made it {after:?}");
+                return Err(self.violation("a rescan after quiet plans nothing", &what));
+            }
+            if let Some(write) = self.peers[index].fs.writes()[writes..].iter().find(|write| !write.is_ours()) {
+                return Err(self.violation("a rescan after quiet plans nothing", &format!("{index}: {write:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every content that a user left in a file is in a file, in what was kept, or in history.
+    fn no_user_byte_is_lost(&self) -> Result<(), Violation> {
+        let mut held: BTreeSet<ContentHash> = BTreeSet::new();
+        for peer in &self.peers {
+            held.extend(peer.fs.contents().iter().map(|bytes| ContentHash::of(bytes)));
+        }
+        held.extend(self.history()?);
+        for (index, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.has_folder) {
+            for saved in peer.fs.saved() {
+                let let_go = saved.ended_ns.is_some() || saved.excused;
+                if !let_go && !held.contains(&ContentHash::of(&saved.bytes)) {
+                    let shown = String::from_utf8_lossy(&saved.bytes).chars().take(200).collect::<String>();
+                    let what = format!("{} of {index}, {} bytes: {shown:?}", saved.path, saved.bytes.len());
+                    return Err(self.violation("no user byte is lost", &what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No write of the folder code names a path that leaves the root; the file system itself follows no link.
+    fn writes_stay_inside(&self) -> Result<(), Violation> {
+        let leaves = |name: &String| name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
+        for (index, peer) in self.peers.iter().enumerate() {
+            for write in peer.fs.writes() {
+                if write.path.components().iter().any(leaves) {
+                    return Err(self.violation("no write outside the root", &format!("at {index}: {write:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes of all contents that documents ever had.
+    fn history(&self) -> Result<BTreeSet<ContentHash>, Violation> {
+        let mut held = BTreeSet::new();
+        let (handle, snapshot) = self.snapshot(0)?;
+        let mut rows = Vec::new();
+        let listed = snapshot.each_document(handle, |doc, row| rows.push((doc, row)));
+        listed.map_err(|error| self.violation("stores can be read", &error.to_string()))?;
+        let mut library = Library::new(snapshot, handle, Shelf::default());
+        for (doc, row) in rows {
+            let broken = |error: &dyn fmt::Display| self.violation("every document opens", &error.to_string());
+            let document = library.open(&doc, &row).map_err(|error| broken(&error))?;
+            for index in 0..row.changes {
+                let change = library.rows().change(row.handle, index).map_err(|error| broken(&error))?;
+                let content = document.content_at(&[change.hash]).map_err(|error| broken(&error))?;
+                match content.map(|(_, content)| content) {
+                    Some(Content::Inline(bytes)) => {
+                        held.insert(ContentHash::of(&bytes));
+                    }
+                    Some(Content::Text) => {
+                        let text = document.text_at(&[change.hash]).map_err(|error| broken(&error))?;
+                        held.extend(text.map(|text| ContentHash::of(text.as_bytes())));
+                    }
+                    Some(Content::Reference(_)) | None => {}
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Nobody holds a change by a device that may only read.
+    fn nothing_unauthorised_is_held(&self) -> Result<(), Violation> {
+        for (index, peer) in self.peers.iter().enumerate() {
+            let Some(status) = peer.status(&self.space) else { continue };
+            let readers: BTreeSet<_> =
+                status.peers.iter().filter(|peer| peer.role == Role::Reader).map(|peer| peer.device).collect();
+            let (handle, snapshot) = self.snapshot(index)?;
+            let broken = |error: &dyn fmt::Display| self.violation("stores can be read", &error.to_string());
+            for (replica, log) in snapshot.replicas(handle).map_err(|error| broken(&error))? {
+                if !readers.contains(&log.device) {
+                    continue;
+                }
+                for n in 1..=log.n {
+                    let row = snapshot.commit_row(handle, replica, n).map_err(|error| broken(&error))?;
+                    if row.is_some_and(|row| !row.membership) {
+                        let what = format!("{index} holds commit {n} of a reader");
+                        return Err(self.violation("nothing unauthorised is held", &what));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All commits, handed to a new engine in three random orders that respect their causes, give the same.
+    fn replay_gives_the_same(&self) -> Result<(), Violation> {
+        let Some(status) = self.peers[0].status(&self.space) else { return Ok(()) };
+        let expected = self.entries(0)?;
+        let view = View::of(&expected.iter().map(|(doc, (entry, _))| (*doc, entry.clone())).collect());
+        let mut rng = Rng::new(self.seed).fork("replay");
+        for _ in 0..3 {
+            let (engine, root, vector) = self.replay(&mut rng)?;
+            if (root, &vector) != (status.root, &status.vector) {
+                let what = format!("{vector:?} instead of {:?}", status.vector);
+                return Err(self.violation("any causal order gives the same", &what));
+            }
+            let handle = engine.space_handle(&self.space).unwrap_or_default();
+            let broken = |error: &dyn fmt::Display| self.violation("any causal order gives the same", &error.to_string());
+            let mut library = Library::new(engine.store().read().map_err(|error| broken(&error))?, handle, Shelf::default());
+            let mut entries = BTreeMap::new();
+            for (doc, (entry, text)) in &expected {
+                let row = library.row(doc).map_err(|error| broken(&error))?;
+                let row = row.ok_or_else(|| broken(&"a document is missing"))?;
+                let other = library.entry(doc, &row).map_err(|error| broken(&error))?;
+                if text.is_some() && library.text(doc, &row).map_err(|error| broken(&error))? != *text {
+                    return Err(broken(&format!("another text of {}", doc.short())));
+                }
+                if other != *entry {
+                    return Err(broken(&format!("another entry of {}", doc.short())));
+                }
+                entries.insert(*doc, other);
+            }
+            if View::of(&entries) != view {
+                return Err(broken(&"another tree"));
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&self, rng: &mut Rng) -> Result<(Engine, [u8; 32], VersionVector), Violation> {
+        let broken = |what: &str| self.violation("any causal order gives the same", what);
+        let (handle, snapshot) = self.snapshot(0)?;
+        let logs = snapshot.replicas(handle).map_err(|error| broken(&error.to_string()))?;
+        let key = SecretKey::from_bytes(&[255; 32]);
+        let store = Store::in_memory().map_err(|error| broken(&error.to_string()))?;
+        let mut engine = Engine::open(store, key, [0; 32]).map_err(|error| broken(&error.to_string()))?;
+        let host = self.peers[0].device();
+        let now = Now { mono_ms: 1, wall_ms: 1 };
+        let session = SessionId(1);
+        let tag = self.space.tag(host);
+        let command = Command::AddSpace { space: self.space, host, epoch: InstallEpoch([255; 16]) };
+        let vector: VersionVector = logs.iter().map(|(_, log)| (log.id, Tip::new(log.n, &log.hash))).collect();
+        let hello = SpaceHello { space: tag, flags: 0, vector, root: [0; 32] };
+        let frame = |message: &Message| Input::Frame { session, bytes: wire::encode(message) };
+        let mut inputs = vec![
+            Input::Command { command, ticket: Ticket(0) },
+            Input::SessionUp { session, peer: host },
+            frame(&Message::Hello { spaces: vec![hello] }),
+        ];
+        // Genesis first: before it only the host is known, and it would be strange for a later hello to come.
+        let mut done: BTreeMap<u32, u64> = BTreeMap::new();
+        let total: u64 = logs.iter().map(|(_, log)| log.n).sum();
+        for _ in 0..total {
+            let mut ready = Vec::new();
+            for (replica, log) in &logs {
+                let n = done.get(replica).copied().unwrap_or_default() + 1;
+                let row = if n > log.n {
+                    None
+                } else {
+                    snapshot.commit_row(handle, *replica, n).map_err(|error| broken(&error.to_string()))?
+                };
+                if let Some(row) = row
+                    && row.clock.iter().all(|(other, len)| {
+                        done.get(other).copied().unwrap_or_default() >= *len || (other == replica && *len == n)
+                    })
+                {
+                    ready.push((*replica, n, row));
+                }
+            }
+            if ready.is_empty() {
+                return Err(broken("a commit's past is not held"));
+            }
+            let (replica, n, row) = ready.swap_remove(rng.index(ready.len()));
+            let body = snapshot.body(handle, replica, n).map_err(|error| broken(&error.to_string()))?;
+            done.insert(replica, n);
+            inputs.push(frame(&Message::Commits { space: tag, commits: vec![row.with_body(body)] }));
+            if rng.chance(300) {
+                take(&mut engine, now, std::mem::take(&mut inputs)).map_err(|what| broken(&what))?;
+            }
+        }
+        take(&mut engine, now, inputs).map_err(|what| broken(&what))?;
+        let status = engine.status().remove(0);
+        Ok((engine, status.root, status.vector))
+    }
+}
+
+/// Gives a turn in which nothing may be refused.
+fn take(engine: &mut Engine, now: Now, inputs: Vec<Input>) -> Result<(), String> {
+    let effects = engine.turn(now, inputs).map_err(|error| error.to_string())?;
+    match effects.iter().find(|effect| matches!(effect, Effect::Close { .. })) {
+        Some(_) => Err(format!("a commit was refused: {effects:?}")),
+        None => Ok(()),
+    }
+}
+
+impl Peer {
+    /// The bytes of a content, if a file that held it when it was last seen still does.
+    pub(super) fn content(&self, hash: &ContentHash) -> Option<Vec<u8>> {
+        let process = self.process.as_ref()?;
+        let base = process.base.lock().ok()?;
+        let paths: Vec<_> = base.with_hash(hash).iter().filter_map(|doc| base.path_of(doc)).collect();
+        let mut bytes = paths.iter().filter_map(|path| self.fs.read(path));
+        bytes.find(|bytes| ContentHash::of(bytes) == *hash)
+    }
+}
+
