@@ -1,5 +1,6 @@
 //! What the tests of several crates share.
 
+pub mod chunk;
 pub mod cluster;
 pub mod daemon;
 pub mod disk;
