@@ -4,4 +4,5 @@ pub mod chunk;
 pub mod cluster;
 pub mod daemon;
 pub mod disk;
+pub mod faults;
 pub mod kill;
