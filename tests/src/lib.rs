@@ -1,9 +1,11 @@
 //! What the tests of several crates share.
 
 pub mod author;
+pub mod chunk;
 pub mod cluster;
 pub mod crash;
 pub mod daemon;
 pub mod disk;
+pub mod faults;
 pub mod kill;
 pub mod sim;

@@ -1,5 +1,6 @@
 //! The one test binary of the workspace's end-to-end tests.
 
+mod automerge_faults;
 mod convergence;
 mod crash_images;
 mod fs_conformance;
