@@ -66,6 +66,17 @@ pub struct Totals {
     pub heal_rounds: u64,
 }
 
+impl Totals {
+    /// Adds another run.
+    pub const fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.faults += other.faults;
+        self.peer_ms += other.peer_ms;
+        self.commits += other.commits;
+        self.heal_rounds += other.heal_rounds;
+    }
+}
+
 /// What came of a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcomes {

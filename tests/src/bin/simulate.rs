@@ -1,0 +1,86 @@
+//! Runs seeds of the simulator: `simulate FIRST COUNT [PEERS]` sweeps on all cores and tells totals and violations,
+//! `simulate log SEED [PEERS]` tells one run line by line.
+
+use std::{
+    num::NonZero,
+    process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sync_tests::sim::world::{self, Totals};
+
+/// Violations that are told one by one.
+const TOLD_MAX: usize = 25;
+
+fn number(argument: Option<&String>, default: u64) -> u64 {
+    argument.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "log") {
+        return log(number(arguments.get(1), 0), number(arguments.get(2), 5) as usize);
+    }
+    sweep(number(arguments.first(), 0), number(arguments.get(1), 300), number(arguments.get(2), 5) as usize)
+}
+
+fn log(seed: u64, peers: usize) -> ExitCode {
+    let (outcomes, lines) = world::run_logged(seed, peers);
+    for line in lines {
+        println!("{line}");
+    }
+    println!("{:?}", outcomes.totals);
+    match outcomes.violation {
+        None => ExitCode::SUCCESS,
+        Some(violation) => {
+            println!("{violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {
+    let next = AtomicU64::new(0);
+    let found = Mutex::new((Totals::default(), Vec::new()));
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return;
+                    }
+                    let seed = first + index;
+                    let run = std::panic::catch_unwind(|| world::run(seed, peers));
+                    let mut found = found.lock().expect("nothing panics while it holds the lock");
+                    match run {
+                        Ok(outcomes) => {
+                            found.0.add(&outcomes.totals);
+                            found.1.extend(outcomes.violation.map(|violation| violation.to_string()));
+                        }
+                        Err(_) => found.1.push(format!("seed {seed} with {peers} devices: a panic")),
+                    }
+                }
+            });
+        }
+    });
+    let (totals, violations) = found.into_inner().expect("all threads are done");
+    let hours = totals.peer_ms / 3_600_000;
+    println!(
+        "{count} seeds from {first} with {peers} devices: {} violations; {} steps, {} faults, {hours} hours of devices, \
+         {} commits, {} rounds of healing",
+        violations.len(),
+        totals.steps,
+        totals.faults,
+        totals.commits,
+        totals.heal_rounds,
+    );
+    for violation in violations.iter().take(TOLD_MAX) {
+        println!("{violation}");
+    }
+    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
