@@ -3,5 +3,6 @@
 mod convergence;
 mod nodes;
 mod processes;
+mod rounds;
 mod tidy;
 mod wire_costs;
