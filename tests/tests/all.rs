@@ -6,6 +6,7 @@ mod crash_images;
 mod fs_conformance;
 mod nodes;
 mod processes;
+mod rounds;
 mod simulation;
 mod tidy;
 mod wire_costs;
