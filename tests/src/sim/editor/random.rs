@@ -10,6 +10,10 @@ const DIRS: [&str; 4] = ["d", "e", "src", "D"];
 /// How deep random directories go.
 const DEPTH_MAX: usize = 5;
 
+fn name(rng: &mut Rng, names: &[&'static str]) -> &'static str {
+    names[rng.index(names.len())]
+}
+
 /// What is there to act on.
 struct There<'a> {
     fs: &'a SimFs,
@@ -19,8 +23,8 @@ struct There<'a> {
 }
 
 impl There<'_> {
-    fn new_path(&self, rng: &mut Rng, names: &[&str]) -> RelPath {
-        rng.pick(&self.dirs).join(*rng.pick(names))
+    fn new_path(&self, rng: &mut Rng, names: &[&'static str]) -> RelPath {
+        rng.pick(&self.dirs).join(name(rng, names))
     }
 
     fn save(&self, rng: &mut Rng, path: RelPath) -> Action {
@@ -50,7 +54,7 @@ impl There<'_> {
         for _ in 0..=rng.below(4) {
             let dir = self.new_path(rng, &DIRS);
             actions.push(Action::MakeDirs(dir.clone()));
-            actions.push(Action::Copy { to: dir.join(*rng.pick(&FILES)), bytes: new_bytes(rng, None) });
+            actions.push(Action::Copy { to: dir.join(name(rng, &FILES)), bytes: new_bytes(rng, None) });
         }
         Action::Burst(actions)
     }
@@ -80,7 +84,7 @@ impl There<'_> {
             0 => self.delete(path),
             1 => Action::Rename {
                 from: path.clone(),
-                to: path.split().map_or_else(RelPath::root, |(dir, _)| dir).join(*rng.pick(&DIRS)),
+                to: path.split().map_or_else(RelPath::root, |(dir, _)| dir).join(name(rng, &DIRS)),
             },
             2 => {
                 let (from, to) = (path.clone(), rng.pick(&self.dirs).clone());
@@ -88,7 +92,7 @@ impl There<'_> {
                 Action::Rename { from, to: to.join(&name) }
             }
             _ => {
-                let path = path.join(*rng.pick(&FILES));
+                let path = path.join(name(rng, &FILES));
                 self.save(rng, path)
             }
         }
@@ -118,7 +122,7 @@ pub fn random_action(rng: &mut Rng, fs: &SimFs) -> Action {
             let target = rng.pick(&["a.txt", "../b.txt", "/etc/passwd", "nowhere"]);
             Action::Link { path: there.new_path(rng, &["link", "l2"]), target: (*target).to_owned() }
         }
-        14..16 => Action::MakeDirs(there.new_path(rng, &DIRS).join(*rng.pick(&DIRS))),
+        14..16 => Action::MakeDirs(there.new_path(rng, &DIRS).join(name(rng, &DIRS))),
         16 if !there.files.is_empty() => {
             // A rename that changes nothing but letters' case.
             let from = rng.pick(&there.files).clone();

@@ -161,15 +161,19 @@ impl Log {
     /// Puts the bytes and rights of a file on the disk, under whatever name is there.
     pub(super) fn flush_file(&mut self, durable: &mut Tree, live: &Tree, node: NodeId) {
         let Some(now) = live.nodes.get(&node) else { return };
-        self.dirty.remove(&node);
+        let is_dirty = self.dirty.remove(&node).is_some();
         let made = self.made.get(&node).and_then(|seq| self.pending.get_mut(seq));
         let target = match made {
             Some(Pending { change: Change::Make { new, .. }, .. }) => Some(new),
             _ => durable.nodes.get_mut(&node),
         };
         if let Some(target) = target {
-            target.body = now.body.clone();
-            (target.mode, target.mtime_ns) = (now.mode, now.mtime_ns);
+            target.mode = now.mode;
+            // Pages that a failed flush has lost are clean: they stay lost.
+            if is_dirty {
+                target.body = now.body.clone();
+                target.mtime_ns = now.mtime_ns;
+            }
         }
         self.pending.retain(|_, pending| !matches!(pending.change, Change::Mode { node: of, .. } if of == node));
     }
@@ -178,7 +182,8 @@ impl Log {
     pub(super) fn flush_all(&mut self, durable: &mut Tree, live: &Tree) {
         let all = self.all();
         self.commit(durable, all);
-        for node in std::mem::take(&mut self.dirty).into_keys() {
+        let dirty: Vec<NodeId> = self.dirty.keys().copied().collect();
+        for node in dirty {
             self.flush_file(durable, live, node);
         }
     }

@@ -180,6 +180,7 @@ impl State {
     }
 
     pub(super) fn make_at(&mut self, at: &Place, body: Body, who: Who) -> io::Result<NodeId> {
+        Tree::check_name(at)?;
         if let Body::Link(target) = &body {
             Tree::check_link_text(target)?;
         }
@@ -238,6 +239,7 @@ impl State {
     pub(super) fn rename(&mut self, from: &RelPath, to: &RelPath, how: Rename, who: Who) -> io::Result<()> {
         let (from, to) = (self.live.place(from)?, self.live.place(to)?);
         let live = &self.live;
+        Tree::check_name(&to)?;
         let node = live.existing(&from)?;
         let target = live.lookup(&to)?;
         match (how, target) {

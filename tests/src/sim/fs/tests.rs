@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, io::Read as _};
 
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use sync_core::folder::Fault;
+use sync_core::{
+    folder::{Fault, ingest},
+    ids::ContentHash,
+};
 
 use super::*;
 use crate::sim::editor::{Job, random_action};
@@ -177,6 +180,39 @@ fn a_scheduled_writer_comes_between_open_and_the_end_of_reading() {
     file.read_to_end(&mut bytes).expect("reads");
     assert_eq!(bytes, b"aabb");
     assert_ne!(file.stat().expect("stats"), before);
+}
+
+#[test]
+fn the_folder_never_takes_a_file_that_changed_while_it_was_read() {
+    let old = vec![b'a'; 20];
+    let load_with = |nth| {
+        let fs = fs_with(Config { read_bytes_max: 7, ..Config::default() });
+        write(&fs, "f", &old);
+        let first = fs.calls();
+        fs.schedule(
+            nth,
+            [
+                UserOp::Open { fd: 1, path: path("f"), how: OpenHow::InPlace },
+                UserOp::Write { fd: 1, bytes: b"bbbbbbbbbbbb".to_vec() },
+                UserOp::Close { fd: 1 },
+            ],
+        );
+        let loaded = ingest::load(&fs, &path("f"), START_NS);
+        (loaded.map(|loaded| loaded.hash), fs.calls() - first)
+    };
+    let (_, calls) = load_with(1_000);
+    let mut moving = 0;
+    for nth in 1..=calls {
+        match load_with(nth).0 {
+            // Written before it was first looked at.
+            Ok(hash) => assert_eq!(hash, ContentHash::of(b"bbbbbbbbbbbbaaaaaaaa"), "before call {nth}"),
+            Err(error) => {
+                assert!(matches!(error, ingest::LoadError::Moving), "{error}");
+                moving += 1;
+            }
+        }
+    }
+    assert!(moving >= 4, "{moving} of {calls}");
 }
 
 #[test]

@@ -184,11 +184,17 @@ impl Tree {
     /// The directory of a path, and the name in it.
     pub(super) fn place(&self, path: &RelPath) -> io::Result<Place> {
         let (dir, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
-        let dir = self.dir(&dir)?;
-        if name.contains('\0') { failed(EINVAL) } else { Ok((dir, name.as_bytes().to_vec())) }
+        Ok((self.dir(&dir)?, name.as_bytes().to_vec()))
     }
 
-    pub(super) fn lookup(&self, (dir, name): &Place) -> io::Result<Option<NodeId>> {
+    /// What no call to the system can say.
+    pub(super) fn check_name((_, name): &Place) -> io::Result<()> {
+        if name.contains(&0) { failed(EINVAL) } else { Ok(()) }
+    }
+
+    pub(super) fn lookup(&self, at: &Place) -> io::Result<Option<NodeId>> {
+        Self::check_name(at)?;
+        let (dir, name) = at;
         self.may(*dir, 1)?;
         if name.len() > limits::COMPONENT_BYTES_MAX {
             return failed(ENAMETOOLONG);
