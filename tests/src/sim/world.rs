@@ -3,8 +3,6 @@
 //! [`World::run`] first lets faults happen, with safety checked after every step, then heals everything and waits, within a
 //! bounded number of rounds, until all are equal. What must hold is in [`check`](super::check), one function each.
 
-use std::collections::BTreeMap;
-
 use sync_core::{
     engine::{Command, Effect, Event, Input, Outcome, SessionId},
     folder::{disk::temp_dir, ingest::DOWNLOAD, Fs as _},
@@ -740,14 +738,12 @@ impl World {
             }
         }
         let count = self.peers.len();
-        if self.profile.late_joiner && self.peers[count.min(self.profile.peers) - 1].acked.is_empty() {
-            let last = self.profile.peers - 1;
-            if self.peers[last].status(&self.space).is_none() && self.peers[last].boots == 0 {
-                self.join(last, Role::Writer)?;
-            }
-        }
         for index in 0..count {
             self.start(index)?;
+        }
+        let last = self.profile.peers - 1;
+        if self.profile.late_joiner && self.peers[last].status(&self.space).is_none() {
+            self.join(last, Role::Writer)?;
         }
         for wire in self.net.wires.values_mut() {
             wire.stalled = false;
@@ -774,7 +770,9 @@ impl World {
             for b in a + 1..count {
                 // A ring and no more: what two do not share directly must be passed on. Copies of a device take turns.
                 let near = b == a + 1 || (a == 0 && b == count - 1) || self.copies(a).len() + self.copies(b).len() > 2;
-                if near {
+                // Until it has the genesis, a joiner knows nobody but its host.
+                let joining = self.peers[b].status(&self.space).is_none_or(|status| status.name.is_none());
+                if near || (a == 0 && joining) {
                     self.connect(a, b)?;
                 }
             }
@@ -804,10 +802,6 @@ impl World {
 
     pub(super) fn violation(&self, rule: &'static str, what: &str) -> Violation {
         Violation { seed: self.seed, peers: self.profile.peers, rule, what: what.to_owned() }
-    }
-
-    pub(super) fn bytes_sent(&self) -> &BTreeMap<(usize, usize), u64> {
-        &self.net.bytes
     }
 }
 

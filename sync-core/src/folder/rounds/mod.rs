@@ -352,6 +352,9 @@ impl Rounds {
         } else if is_new {
             fs.make_state_dirs()?;
             fs.write_new(&marker, expected.as_bytes(), true)?;
+            // Without it the next start would take the folder for one whose disk is not there.
+            fs.flush_dir(&state_path())?;
+            fs.flush_dir(&RelPath::root())?;
             None
         } else {
             Some("its marker .kith/folder is missing: is the disk mounted?".into())
