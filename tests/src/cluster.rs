@@ -6,19 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::{
     commit::{Item, SecretKey},
-    doc::{
-        DocError, Document,
-        entry::{Content, Entry, EntryOp, RootContent, RootSpec},
-        promotion, text,
-    },
+    doc::entry::{Entry, EntryOp},
     engine::{Command, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket},
-    history::{Library, Shelf},
     ids::{DocId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
     store::{Edit, Store},
     tree::View,
     version::VersionVector,
 };
+
+use crate::author;
 
 /// A frame on its way.
 #[derive(Debug)]
@@ -254,22 +251,10 @@ impl Cluster {
         }
     }
 
-    fn library(&self, at: usize) -> Library {
-        let snapshot = self.engines[at].store().read().expect("reads");
-        let handle = self.engines[at].space_handle(&self.space).expect("is in the space");
-        Library::new(snapshot, handle, Shelf::default())
-    }
-
     /// The ids of all documents that an engine holds.
     #[must_use]
     pub fn docs(&self, at: usize) -> Vec<DocId> {
         self.engines[at].documents(&self.space)
-    }
-
-    fn open(&self, at: usize, doc: DocId) -> Document {
-        let mut library = self.library(at);
-        let row = library.row(&doc).expect("reads").expect("is held");
-        library.open(&doc, &row).expect("opens")
     }
 
     fn submit(&mut self, at: usize, items: Vec<Item>) {
@@ -282,71 +267,47 @@ impl Cluster {
 
     /// Makes a file or, without content, a directory.
     pub fn create(&mut self, at: usize, parent: Option<DocId>, name: &str, content: Option<&str>) -> DocId {
-        let spec = match content {
-            Some(text) => RootSpec::file(self.space, parent, name, RootContent::Inline(text.as_bytes().to_vec())),
-            None => RootSpec::dir(self.space, parent, name),
-        };
-        let root = spec.build();
-        let doc = DocId::from(root.hash);
-        self.submit(at, vec![Item::Change { doc, bytes: root.bytes }]);
+        let (doc, root) = author::create(self.space, parent, name, content);
+        self.submit(at, vec![root]);
         doc
     }
 
     /// Applies operations at the document's current heads.
+    ///
+    /// # Panics
+    /// When the document is not held.
     pub fn change(&mut self, at: usize, doc: DocId, ops: &[EntryOp]) {
-        let mut document = self.open(at, doc);
-        let replica = self.engines[at].replica(&self.space).expect("is in the space");
-        let heads = document.heads();
-        match document.edit(replica, &heads, ops) {
-            Err(DocError::NoChange) => {}
-            change => {
-                let bytes = change.expect("edits").bytes;
-                self.submit(at, vec![Item::Change { doc, bytes }]);
-            }
+        let item = author::change(&self.engines[at], &self.space, doc, ops).expect("edits");
+        if let Some(item) = item {
+            self.submit(at, vec![item]);
         }
     }
 
     /// Turns a file's text into `new`, promoting it first where it must.
+    ///
+    /// # Panics
+    /// When the document is not held or no text.
     pub fn write(&mut self, at: usize, doc: DocId, new: &str) {
-        let mut document = self.open(at, doc);
-        let replica = self.engines[at].replica(&self.space).expect("is in the space");
-        let mut items = Vec::new();
-        if let Some(Content::Inline(_)) = document.entry().expect("is an entry").content {
-            let mut library = self.library(at);
-            let row = library.row(&doc).expect("reads").expect("is held");
-            let promotion = promotion::of_root(&library.root_change(&row).expect("reads")).expect("is text");
-            document.apply([&promotion.bytes]).expect("applies");
-            items.push(Item::Promotion { doc, of: doc.into(), hash: promotion.hash });
-        }
-        let old = document.text().expect("reads").expect("is a text");
-        let heads = document.heads();
-        let ops = [EntryOp::Splice(text::diff(&old, new))];
-        let change = document.edit(replica, &heads, &ops).expect("edits");
-        items.push(Item::Change { doc, bytes: change.bytes });
+        let items = author::write(&self.engines[at], &self.space, doc, new).expect("edits");
         self.submit(at, items);
     }
 
     /// A file's text now.
+    ///
+    /// # Panics
+    /// When the document is not held.
     #[must_use]
     pub fn text(&self, at: usize, doc: DocId) -> Option<String> {
-        let document = self.open(at, doc);
-        match document.entry().expect("is an entry").content {
-            Some(Content::Inline(bytes)) => Some(String::from_utf8(bytes).expect("tests write text")),
-            _ => document.text().expect("reads"),
-        }
+        author::text(&self.engines[at], &self.space, doc).expect("reads")
     }
 
     /// All entries that an engine holds.
+    ///
+    /// # Panics
+    /// When one does not open.
     #[must_use]
     pub fn entries(&self, at: usize) -> BTreeMap<DocId, Entry> {
-        let mut library = self.library(at);
-        self.docs(at)
-            .into_iter()
-            .map(|doc| {
-                let row = library.row(&doc).expect("reads").expect("is held");
-                (doc, library.entry(&doc, &row).expect("is an entry"))
-            })
-            .collect()
+        author::entries(&self.engines[at], &self.space).expect("reads")
     }
 
     /// The tree that an engine shows.

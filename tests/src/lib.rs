@@ -1,6 +1,9 @@
 //! What the tests of several crates share.
 
+pub mod author;
 pub mod cluster;
+pub mod crash;
 pub mod daemon;
 pub mod disk;
 pub mod kill;
+pub mod sim;

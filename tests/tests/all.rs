@@ -1,6 +1,7 @@
 //! The one test binary of the workspace's end-to-end tests.
 
 mod convergence;
+mod crash_images;
 mod nodes;
 mod processes;
 mod tidy;

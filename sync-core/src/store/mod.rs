@@ -9,13 +9,19 @@
 
 mod edit;
 pub mod row;
+mod unfinished;
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{
+    fs::{File, OpenOptions},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 pub use edit::{Edit, Write};
 use redb::{
     Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    Table, TableDefinition, WriteTransaction,
+    Table, TableDefinition, WriteTransaction, backends::FileBackend,
 };
 use row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, ReplicaRow, SpaceRow};
 use serde::{Serialize, de::DeserializeOwned};
@@ -129,8 +135,15 @@ impl Store {
     /// # Errors
     /// When another process has it, it is of another schema, or the disk fails.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let opened = Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create(path);
-        Self::from_opened(opened)
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).context("open")?;
+        let is_new = file.metadata().context("open")?.len() == 0;
+        let store = Self::with_backend(FileBackend::new(file).context("open")?)?;
+        // A file without a durable name is gone after a power cut, with all that was acknowledged.
+        if is_new && let Some(dir) = path.parent() {
+            let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+            File::open(dir).and_then(|dir| dir.sync_all()).context("open")?;
+        }
+        Ok(store)
     }
 
     /// Opens a store on a backend, such as a disk in memory.
@@ -138,6 +151,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        unfinished::discard(&backend)?;
         let opened = Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create_with_backend(backend);
         Self::from_opened(opened)
     }
