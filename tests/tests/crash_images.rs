@@ -19,7 +19,7 @@ fn a_crash_image_holds_every_acknowledged_turn_and_opens() {
     assert!(recording.commits() > 100, "turns that wrote: {}", recording.commits());
     assert_eq!((totals.images, totals.double_images), (400, 200));
     assert!(totals.ahead > 0, "some hold the turn in flight: {totals:?}");
-    assert!(totals.documents > 100 && totals.integrity_checks > 10, "{totals:?}");
+    assert!(totals.documents > 100 && totals.integrity_checks >= 10, "{totals:?}");
 }
 
 #[test]
