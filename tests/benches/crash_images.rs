@@ -32,8 +32,7 @@ fn main() {
 
 fn images(seed: u64, images_max: u64) {
     let started = Instant::now();
-    // One second crash for each image would do; a few images more have none.
-    let plan = Plan { seed, turns: 300, images_max, doubles_each: 1, workers: 2 };
+    let plan = Plan { seed, turns: 450, images_max, double_every: 4, workers: 2 };
     let (recording, totals) = run(&plan);
     println!(
         "seed {seed}: {} operations of the disk, {} commits: {totals:?} in {:.1?}",

@@ -49,6 +49,20 @@ pub enum Came {
     Unnoticed,
 }
 
+/// Says which failure it was when a check fails.
+struct Context {
+    seed: u64,
+    failure: Failure,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}, {:?}", self.seed, self.failure);
+        }
+    }
+}
+
 fn run(rig: &mut Rig, steps: usize) -> Result<(), StoreError> {
     rig.reopen(rig.disk.clone())?;
     for _ in 0..steps {
@@ -98,6 +112,7 @@ impl Reference {
     /// # Panics
     /// When something is lost, or does not go on.
     pub fn fail(&self, failure: Failure) -> Came {
+        let _context = Context { seed: self.seed, failure };
         let disk = SimDisk::default();
         disk.fail(failure);
         let mut rig = Rig::new(self.seed, disk.clone());

@@ -18,19 +18,20 @@ use std::{
 use rand::RngExt as _;
 use rig::{Mark, Rig};
 use state::State;
+use sync_core::engine::Engine;
 
 use crate::{
     author,
     sim::{
         disk::SimDisk,
         image::{Image, Loss},
-        replay::Log,
+        replay::{Log, Replay},
         rng,
     },
 };
 
-/// How the unsynced writes fare at each point of the recording, besides the image where all of them are lost, which is the
-/// same until the next sync.
+/// How the unsynced writes fare at each point of the recording. Right after a sync nothing can be lost: that is the image
+/// where all later ones are.
 const LOSSES: [Loss; 18] = [
     Loss::Nothing,
     Loss::Tail,
@@ -53,10 +54,7 @@ const LOSSES: [Loss; 18] = [
 ];
 
 /// Of so many images, one has its documents opened and is checked by redb itself.
-const SAMPLE: u64 = 8;
-
-/// Sets what is appended after a second crash apart from what was appended after the first.
-const SECOND: u64 = 1 << 63;
+const SAMPLE: u64 = 32;
 
 /// What was checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,8 +90,8 @@ pub struct Plan {
     pub turns: usize,
     /// Images at the most, spread over the run.
     pub images_max: u64,
-    /// Images of second crashes for each sampled image.
-    pub doubles_each: u64,
+    /// Of so many images, one gets a second crash while it is opened.
+    pub double_every: u64,
     /// Threads.
     pub workers: u64,
 }
@@ -128,11 +126,13 @@ pub struct Recording {
 struct Opened {
     /// What it held.
     state: State,
-    /// What it held after one more commit.
-    appended: State,
-    /// When it was open, and when the commit was acknowledged, in operations of its log.
-    at: (usize, usize),
+    /// When it was open.
+    open: usize,
+    /// When one more commit was acknowledged.
+    appended: usize,
+    /// What was done until it was closed again.
     log: Log,
+    disk: SimDisk,
 }
 
 impl Recording {
@@ -166,8 +166,12 @@ impl Recording {
     /// How many images can be made of it.
     #[must_use]
     pub fn images(&self) -> u64 {
-        // The image where all is lost takes the place of the one where nothing is, after a sync.
-        (self.log.ops.len() as u64 + 1) * LOSSES.len() as u64
+        let mut replay = self.log.replay();
+        let mut images = losses(&replay).len();
+        while replay.step() {
+            images += losses(&replay).len();
+        }
+        images as u64
     }
 
     /// How many commits of the store it has: turns that wrote.
@@ -193,16 +197,19 @@ impl Recording {
         let wanted = images.min(plan.images_max);
         let (mut index, mut taken) = (0, 0);
         loop {
-            for loss in LOSSES {
+            for loss in losses(&replay) {
                 // Spread evenly over all: as many are taken as the share of those passed says.
                 let is_taken = index * wanted / images < (index + 1) * wanted / images;
-                taken += u64::from(is_taken);
                 if is_taken && taken % plan.workers == worker && !failed.load(Ordering::Relaxed) {
-                    let loss = if loss == Loss::Nothing && replay.unsynced().len() == 1 { Loss::All } else { loss };
-                    let image = replay.image(loss, &mut rng(self.seed ^ index));
-                    let _context = Context { seed: self.seed, image: index, loss, at: replay.at() };
-                    totals += self.check_image(index, image, replay.at(), plan.doubles_each);
+                    let turn = taken / plan.workers;
+                    let image = replay.image(*loss, &mut rng(self.seed ^ index));
+                    let _context = Context { seed: self.seed, image: index, loss: *loss, at: replay.at() };
+                    let opened = self.check_image(image, replay.at(), turn.is_multiple_of(SAMPLE), &mut totals);
+                    if turn.is_multiple_of(plan.double_every) {
+                        self.check_double(index, &opened, turn.is_multiple_of(SAMPLE), &mut totals);
+                    }
                 }
+                taken += u64::from(is_taken);
                 index += 1;
             }
             if !replay.step() {
@@ -211,67 +218,75 @@ impl Recording {
         }
     }
 
-    /// Checks one image, and images of crashes while it is opened.
-    fn check_image(&self, index: u64, image: Image, at: usize, doubles_each: u64) -> Totals {
+    /// Checks the image of a crash after so many operations.
+    fn check_image(&self, image: Image, at: usize, is_sample: bool, totals: &mut Totals) -> Opened {
         let (acknowledged, in_flight) = self.allowed(at);
-        let is_sample = index % SAMPLE == 0;
-        let mut totals = Totals { images: 1, ..Totals::default() };
-        let opened = check_opens(index, image, &[acknowledged, in_flight], is_sample, &mut totals);
-        totals.ahead = u64::from(opened.state != *acknowledged);
-        let mut rng = rng(self.seed ^ index);
-        for _ in 0..doubles_each {
-            let cut = rng.random_range(0..=opened.log.ops.len());
-            let loss = LOSSES[rng.random_range(0..LOSSES.len())];
-            let _context = Context { seed: self.seed, image: index, loss, at: cut };
-            let mut replay = opened.log.replay();
-            while replay.at() < cut && replay.step() {}
-            let image = replay.image(if rng.random_bool(0.1) { Loss::All } else { loss }, &mut rng);
-            let allowed = match opened.at {
-                (open, _) if cut < open => [&opened.state, &opened.state],
-                (_, appended) if cut < appended => [&opened.state, &opened.appended],
-                _ => [&opened.appended, &opened.appended],
-            };
-            check_opens(index ^ SECOND, image, &allowed, is_sample, &mut totals);
-            totals.double_images += 1;
-        }
-        totals
+        let opened = check_opens(image, &[acknowledged, in_flight], "appended", is_sample, totals);
+        totals.images += 1;
+        totals.ahead += u64::from(opened.state != *acknowledged);
+        opened
+    }
+
+    /// Checks the image of a crash while the image of a crash was opened and worked on.
+    fn check_double(&self, index: u64, opened: &Opened, is_sample: bool, totals: &mut Totals) {
+        let mut rng = rng(!(self.seed ^ index));
+        let cut = rng.random_range(0..=opened.log.ops.len());
+        let loss = if rng.random_bool(0.1) { Loss::All } else { LOSSES[rng.random_range(0..LOSSES.len())] };
+        let _context = Context { seed: self.seed, image: index, loss, at: cut };
+        let mut replay = opened.log.replay();
+        while replay.at() < cut && replay.step() {}
+        let image = replay.image(loss, &mut rng);
+        let after = State::of(&rig::open(&opened.disk).expect("opens again")).expect("reads");
+        let (before, after) = (&opened.state, &after);
+        // What the first opening saw, it may have told somebody: it must not fall back behind that.
+        let allowed = match cut {
+            cut if cut < opened.open => [before, before],
+            cut if cut < opened.appended => [before, after],
+            _ => [after, after],
+        };
+        check_opens(image, &allowed, "appended again", is_sample, totals);
+        totals.double_images += 1;
     }
 }
 
+/// What can be lost at a place of a recording.
+fn losses(replay: &Replay<'_>) -> &'static [Loss] {
+    if replay.unsynced().is_empty() { &[Loss::All] } else { &LOSSES }
+}
+
 /// Opens the store on an image and checks what it holds and that it works.
-fn check_opens(seed: u64, image: Image, allowed: &[&State], is_sample: bool, totals: &mut Totals) -> Opened {
+fn check_opens(image: Image, allowed: &[&State], name: &str, is_sample: bool, totals: &mut Totals) -> Opened {
     let disk = SimDisk::from_image(image);
     disk.record();
-    let mut rig = Rig::new(seed, disk.clone());
-    rig.reopen(disk.clone()).expect("an image of a crash opens");
+    let mut engine = rig::open(&disk).expect("an image of a crash opens");
     let open = disk.recorded();
-    let state = State::of(rig.device()).expect("reads");
+    let state = State::of(&engine).expect("reads");
     assert!(
         allowed.contains(&&state),
-        "not what was acknowledged nor what was in flight: {:?}, but {:?}",
+        "neither what was acknowledged nor what was in flight: {:?}, but {:?}",
         state.spaces,
         allowed.iter().map(|state| &state.spaces).collect::<Vec<_>>()
     );
-    if is_sample && let Some(space) = rig.space() {
-        let documents = author::documents(rig.device(), &space).expect("reads");
+    if is_sample && let Some(space) = engine.status().first().map(|status| status.space) {
+        let documents = author::documents(&engine, &space).expect("reads");
         for doc in documents.keys() {
-            author::text(rig.device(), &space, *doc).expect("a document opens");
+            author::text(&engine, &space, *doc).expect("a document opens");
         }
-        let entries = author::entries(rig.device(), &space).expect("entries read");
+        let entries = author::entries(&engine, &space).expect("entries read");
         assert_eq!(entries.len(), documents.len());
         totals.documents += documents.len() as u64;
     }
-    rig.append().expect("work goes on");
-    let appended = State::of(rig.device()).expect("reads");
-    assert_ne!(appended, state, "one commit more");
-    let at = (open, disk.recorded());
-    drop(rig);
+    rig::append(&mut engine, name).expect("work goes on");
+    let appended = disk.recorded();
+    let arrivals = |engine: &Engine| engine.status().first().map_or(0, |space| space.arrivals);
+    assert_eq!(arrivals(&engine), state.spaces.first().map_or(0, |space| space.3) + 1, "one commit more");
+    drop(engine);
     let log = disk.take_log().expect("was recorded");
     if is_sample {
         assert_integrity(&disk);
         totals.integrity_checks += 1;
     }
-    Opened { state, appended, at, log }
+    Opened { state, open, appended, log, disk }
 }
 
 /// Lets redb read every page of a closed store.
@@ -311,4 +326,36 @@ pub fn run(plan: &Plan) -> (Recording, Totals) {
         }
     });
     (recording, totals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::image::Op;
+
+    /// The checks must be able to fail: a disk that says that it synced, and did not, loses what was acknowledged.
+    #[test]
+    fn a_disk_that_lies_about_its_syncs_is_found_out() {
+        let mut recording = Recording::make(1, 40);
+        for op in &mut recording.log.ops {
+            if *op == Op::Sync {
+                *op = Op::Write { offset: 0, bytes: Vec::new().into() };
+            }
+        }
+        let plan = Plan { seed: 1, turns: 40, images_max: 200, double_every: 1, workers: 1 };
+        let check = || recording.check_share(&plan, 0, &AtomicBool::new(false));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err());
+    }
+
+    /// The same for a device that acknowledges a turn before its last write.
+    #[test]
+    fn a_device_that_acknowledges_too_early_is_found_out() {
+        let mut recording = Recording::make(1, 40);
+        for mark in &mut recording.marks {
+            mark.at = mark.at.saturating_sub(2);
+        }
+        let plan = Plan { seed: 1, turns: 40, images_max: 1000, double_every: 1000, workers: 1 };
+        let check = || recording.check_share(&plan, 0, &AtomicBool::new(false));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_err());
+    }
 }

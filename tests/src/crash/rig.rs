@@ -71,6 +71,29 @@ pub fn open(disk: &SimDisk) -> Result<Engine, StoreError> {
     Engine::open(store, SecretKey::from_bytes(&[1; 32]), [1; 32]).map_err(of_engine)
 }
 
+/// How the device founds its space, which is the same one whenever it does.
+fn founding() -> Command {
+    let (name, device_name) = ("space".into(), "device".into());
+    Command::CreateSpace { name, device_name, random: [7; 32], epoch: InstallEpoch([0; 16]) }
+}
+
+/// Lets an engine append one commit, whatever it holds: a file of this name, or the space itself where there is none.
+///
+/// # Errors
+/// When the store fails.
+pub fn append(engine: &mut Engine, name: &str) -> Result<(), StoreError> {
+    let ticket = Ticket(0);
+    let input = match engine.status().first() {
+        Some(status) => {
+            let items = vec![author::create(status.space, None, name, Some("x\n")).1];
+            Input::Edit { space: status.space, edits: vec![Edit { items, writes: Vec::new() }], ticket }
+        }
+        None => Input::Command { command: founding(), ticket },
+    };
+    engine.turn(Now { mono_ms: 1, wall_ms: 0 }, vec![input]).map_err(of_engine)?;
+    Ok(())
+}
+
 fn of_engine(error: EngineError) -> StoreError {
     match error {
         EngineError::Store(error) => error,
@@ -204,9 +227,7 @@ impl Rig {
     }
 
     fn found(&mut self) -> Result<SpaceId, StoreError> {
-        let (name, device_name) = ("space".into(), "device".into());
-        let command = Command::CreateSpace { name, device_name, random: [7; 32], epoch: InstallEpoch([0; 16]) };
-        let Outcome::Space(space) = self.command(command)? else { panic!("a space is founded") };
+        let Outcome::Space(space) = self.command(founding())? else { panic!("a space is founded") };
         Ok(space)
     }
 
@@ -230,17 +251,6 @@ impl Rig {
         let key = InviteKey(secret.public());
         self.command(Command::Invite { space, key, role: Role::Writer, uses: 1, life_ms: 1000 })?;
         Ok(secret)
-    }
-
-    /// Appends one commit, whatever is there: the space itself where none is.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn append(&mut self) -> Result<(), StoreError> {
-        match self.space() {
-            Some(space) => self.create(space, None),
-            None => self.found().map(|_| ()),
-        }
     }
 
     /// Does the next thing.
