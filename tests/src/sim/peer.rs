@@ -39,6 +39,8 @@ pub struct Peer {
     pub(super) fs: SimFs,
     /// A copied store runs without its folder.
     pub(super) has_folder: bool,
+    /// Whether its role lets it only read; its user then changes nothing.
+    pub(super) reads_only: bool,
     pub(super) wall_offset_ms: i64,
     pub(super) boots: u64,
     pub(super) process: Option<Process>,
@@ -82,6 +84,7 @@ impl Peer {
             disk: SimDisk::default(),
             fs,
             has_folder: true,
+            reads_only: false,
             wall_offset_ms,
             boots: 0,
             process: None,

@@ -47,6 +47,8 @@ pub struct World {
     totals: Totals,
     /// Whether faults are over.
     healing: bool,
+    /// Rounds of healing so far.
+    heals: u32,
 }
 
 /// What a run amounted to.
@@ -121,6 +123,7 @@ impl World {
             next_fd: 1,
             totals: Totals::default(),
             healing: false,
+            heals: 0,
         };
         for index in 0..peers {
             world.add_peer(index);
@@ -229,6 +232,7 @@ impl World {
         let proof = prove_invite(&secret, space, device);
         let name = format!("device {index}");
         self.command(0, Command::Accept { space, invite: key, device, name, proof })?;
+        self.peers[index].reads_only = role == Role::Reader;
         let epoch = InstallEpoch([index as u8; 16]);
         self.command(index, Command::AddSpace { space, host, epoch })?;
         self.bind_folder(index, false)?;
@@ -553,7 +557,7 @@ impl World {
     /// A user goes on with what is under way, or begins something.
     fn user(&mut self, index: usize, all: bool) {
         let peer = &mut self.peers[index];
-        if !peer.has_folder || peer.fs.is_dead() {
+        if !peer.has_folder || peer.reads_only || peer.fs.is_dead() {
             return;
         }
         if peer.typing.is_none() {
@@ -594,7 +598,8 @@ impl World {
             fs.cut_power_at(1 + self.rng.below(60));
             power = true;
         }
-        if !self.healing && self.peers[index].typing.is_none() && self.rng.chance(self.profile.race) {
+        let types = self.peers[index].typing.is_none() && !self.peers[index].reads_only;
+        if !self.healing && types && self.rng.chance(self.profile.race) {
             let action = random_action(&mut self.rng, &fs);
             let fd = self.next_fd;
             self.next_fd += action.fds();
@@ -766,15 +771,18 @@ impl World {
     /// Connects everybody in a ring, delivers everything, lets folders do their rounds, and lets some time pass.
     pub(super) fn heal_round(&mut self) -> Result<(), Violation> {
         let count = self.peers.len();
-        for a in 0..count {
-            for b in a + 1..count {
-                // A ring and no more: what two do not share directly must be passed on. Copies of a device take turns.
-                let near = b == a + 1 || (a == 0 && b == count - 1) || self.copies(a).len() + self.copies(b).len() > 2;
-                // Until it has the genesis, a joiner knows nobody but its host.
-                let joining = self.peers[b].status(&self.space).is_none_or(|status| status.name.is_none());
-                if near || (a == 0 && joining) {
-                    self.connect(a, b)?;
-                }
+        // Copies of a device take turns: there is one connection to a device.
+        self.heals += 1;
+        let turn = self.heals % 2 == 1;
+        let here: Vec<usize> = (0..count)
+            .filter(|index| self.copies(*index).len() == 1 || (*index < self.profile.peers) == turn)
+            .collect();
+        // A ring and no more: what two do not share directly must be passed on.
+        for (place, a) in here.iter().enumerate() {
+            self.connect(*a, here[(place + 1) % here.len()])?;
+            // Until it has the genesis, a joiner knows nobody but its host.
+            if self.peers[*a].status(&self.space).is_none_or(|status| status.name.is_none()) {
+                self.connect(*a, 0)?;
             }
         }
         for _ in 0..6 {

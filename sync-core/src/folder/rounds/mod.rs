@@ -20,7 +20,7 @@ use self::host::{Event, Host, HostError, Stopped};
 use super::{
     Base, Documents, Fs, FsError, Ignored, Problem,
     apply::{Applier, Aside},
-    disk::state_path,
+    disk::{state_path, temp_dir},
 };
 use crate::{
     doc::{DocError, entry::Kind},
@@ -351,7 +351,13 @@ impl Rounds {
             (!same).then(|| "its directory belongs to another folder".to_owned())
         } else if is_new {
             fs.make_state_dirs()?;
-            fs.write_new(&marker, expected.as_bytes(), true)?;
+            // Whole or not at all: half a marker would be another folder's.
+            let temp = temp_dir().join(MARKER);
+            if fs.look(&temp)?.is_some() {
+                fs.remove_file(&temp)?;
+            }
+            fs.write_new(&temp, expected.as_bytes(), true)?;
+            fs.rename_new(&temp, &marker)?;
             // Without it the next start would take the folder for one whose disk is not there.
             fs.flush_dir(&state_path())?;
             fs.flush_dir(&RelPath::root())?;
