@@ -358,23 +358,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What it made, with `place` in the caller's table for each actor and `number` for each key.
+    /// What it made, with `place` in the caller's table for each actor, and `number` for each key.
     pub(super) fn translate<E>(
         &self,
         mut place: impl FnMut(&[u8]) -> Result<u16, E>,
-        number: impl FnOnce(&str) -> Option<u32>,
-    ) -> Result<Option<At>, E> {
+        number: impl FnOnce(&str) -> u32,
+    ) -> Result<At, E> {
         let mut at = self.at;
         for id in at.ids().into_iter().flatten() {
             id.actor = place(self.summary.actor(id.actor))?;
         }
         if let At::Key { key, .. } = &mut at {
-            let name = self.summary.stored.keys.get(*key as usize);
-            let Some(number) = name.and_then(|name| number(name)) else {
-                return Ok(None);
-            };
-            *key = number;
+            *key = number(self.summary.stored.keys.get(*key as usize).map_or("", String::as_str));
         }
-        Ok(Some(at))
+        Ok(at)
     }
 }

@@ -92,6 +92,9 @@ impl Known {
 /// How many runs of the past are remembered: the object, the element and the values of one operation, and some to spare.
 const REMEMBERED: usize = 4;
 
+/// The number of a key at which no operation of the change acted so far.
+const ANOTHER_KEY: u32 = u32::MAX;
+
 /// What operations of a change may name, as far as it was looked up.
 #[derive(Debug)]
 pub(super) struct Named<'a, 'p, P> {
@@ -183,12 +186,13 @@ impl<'a, 'p, P: Past> Named<'a, 'p, P> {
             new.push(actor.to_vec());
             Ok(place)
         };
-        let at = run.translate(place, |key| numbers.get(key).copied())?;
+        let at = run.translate(place, |key| numbers.get(key).copied().unwrap_or(ANOTHER_KEY))?;
         foreign.append(&mut new);
-        let Some(at) = at else {
-            return Ok(None);
-        };
         let known = Known { actor: id.actor, first, last, at };
+        if matches!(at, At::Key { key: ANOTHER_KEY, .. }) {
+            // A later operation may act at that key.
+            return Ok(Some(known));
+        }
         if let Some(slot) = self.remembered.get_mut(self.replace) {
             *slot = Some(known);
         }
