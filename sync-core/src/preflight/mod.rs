@@ -11,8 +11,9 @@
 //! - [`check`] (`rules`) compares each operation with what it names, which [`Past`] finds for it, and gives a [`Summary`]
 //!   (`made`) to keep: what the change made, for the changes to come.
 //!
-//! Not looked at here, for it takes the place of the change among the others: that its dependencies are held, that
-//! `start_op` follows theirs, and that the change before it by the same actor is among its ancestors.
+//! Not looked at here, for it takes the place of the change among the others: that its dependencies are held, that its
+//! counters follow theirs ([`ChangeHead::follows`]), and that the change before it by the same actor, whose `seq` is one
+//! less, is among its ancestors. Without the last Automerge takes a set of changes in one order and panics in another.
 //!
 //! The format is Automerge's binary format (automerge.org, "Binary format"), change chunks only: plain, not deflated.
 
@@ -86,6 +87,18 @@ impl ChangeHead {
     #[must_use]
     pub const fn max_op(&self) -> u64 {
         (self.start_op + self.ops).saturating_sub(1)
+    }
+
+    /// Whether its counters follow those of the changes that it depends on, the highest of which is `deps_max_op`, 0 if
+    /// there are none. A writer at an old state may leave a gap, but not in front of nothing: Automerge, which does not
+    /// save where a change begins, would look for operations there.
+    #[must_use]
+    pub const fn follows(&self, deps_max_op: u64) -> bool {
+        let gap_max = if self.ops == 0 { 0 } else { limits::CHANGE_COUNTER_JUMP_MAX - 1 };
+        match self.start_op.checked_sub(deps_max_op) {
+            Some(ahead) => ahead > 0 && ahead - 1 <= gap_max,
+            None => false,
+        }
     }
 
     /// Reads exactly one plain change chunk, without looking into its operations.

@@ -55,7 +55,8 @@ fn scalar(rng: &mut Rng) -> ScalarValue {
 
 fn words(rng: &mut Rng) -> String {
     let some = ["a", "a", "a", "bc", "ünd", "日本", "🦀", "\n", "", "e\u{301}"];
-    (0..rng.below(7)).map(|_| *rng.pick(&some)).collect()
+    let count = if rng.one_in(40) { 300 } else { rng.below(7) };
+    (0..count).map(|_| *rng.pick(&some)).collect()
 }
 
 fn kind(rng: &mut Rng) -> ObjType {
@@ -91,13 +92,13 @@ fn objects<T: Transactable>(tx: &T) -> Vec<(ObjId, ObjType)> {
 }
 
 /// One random edit; those that do not fit what is there change nothing.
-pub(crate) fn edit<T: Transactable>(rng: &mut Rng, tx: &mut T) {
+pub(crate) fn edit<T: Transactable>(rng: &mut Rng, tx: &mut T, marking: bool) {
     let all = objects(tx);
     let (object, kind_of) = if rng.one_in(3) { all[0].clone() } else { rng.pick(&all).clone() };
     let done = match kind_of {
         ObjType::Map | ObjType::Table => edit_map(rng, tx, &object),
         ObjType::List => edit_list(rng, tx, &object),
-        ObjType::Text => edit_text(rng, tx, &object),
+        ObjType::Text => edit_text(rng, tx, &object, marking),
     };
     // Increments of what is no counter, positions behind the end and the like.
     drop(done);
@@ -130,7 +131,7 @@ fn edit_list<T: Transactable>(rng: &mut Rng, tx: &mut T, list: &ObjId) -> Result
     }
 }
 
-fn edit_text<T: Transactable>(rng: &mut Rng, tx: &mut T, text: &ObjId) -> Result<(), AutomergeError> {
+fn edit_text<T: Transactable>(rng: &mut Rng, tx: &mut T, text: &ObjId, marking: bool) -> Result<(), AutomergeError> {
     let len = tx.length(text);
     let at = rng.below(len + 1);
     let to = at + rng.below(len - at + 1);
@@ -141,8 +142,10 @@ fn edit_text<T: Transactable>(rng: &mut Rng, tx: &mut T, text: &ObjId) -> Result
             tx.splice_text(text, at, rng.below(len - at + 1).min(4) as isize, &words)
         }
         5 => tx.splice_text(text, at, (to - at) as isize, ""),
-        6 | 7 => tx.mark(text, Mark::new((*rng.pick(&["bold", "link"])).into(), scalar(rng), at, to), expand),
-        8 => tx.unmark(text, "bold", at, to, expand),
+        6 | 7 if marking => {
+            tx.mark(text, Mark::new((*rng.pick(&["bold", "link"])).into(), scalar(rng), at, to), expand)
+        }
+        8 if marking => tx.unmark(text, "bold", at, to, expand),
         9 => tx.split_block(text, at).map(drop),
         10 => tx.put(text, at, scalar(rng)),
         11 => tx.insert(text, at, scalar(rng)),
@@ -156,26 +159,47 @@ fn options(rng: &mut Rng) -> CommitOptions {
     if rng.one_in(4) { options.with_message(words(rng)) } else { options }
 }
 
+/// What actors of a history do besides editing at their heads. Automerge does not bear all of it at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// They mark texts and write empty changes. They do not edit at past states: Automerge takes an actor whose last
+    /// change is empty for one that has not written since, and lets it write beside that change.
+    Marking,
+    /// They edit at past states.
+    Returning,
+    /// They mark texts and edit at past states. Automerge then inserts behind ends of marks that lie outside of the
+    /// past which it writes down.
+    Both,
+}
+
+impl Habit {
+    pub(crate) const fn of(seed: u64) -> Self {
+        match seed % 5 {
+            0 | 1 => Self::Marking,
+            2 | 3 => Self::Returning,
+            _ => Self::Both,
+        }
+    }
+}
+
 /// Edits a document as one change: at its heads or at some past state, or without any edit.
-///
-/// Never both in one history: Automerge takes an actor whose last change is empty for one that has not written
-/// since, and lets it write beside that change.
-pub(crate) fn change(rng: &mut Rng, document: &mut Automerge, with_empty: bool) {
-    if with_empty && rng.one_in(8) {
+pub(crate) fn change(rng: &mut Rng, document: &mut Automerge, habit: Habit) {
+    if habit == Habit::Marking && rng.one_in(8) {
         document.empty_commit(options(rng));
         return;
     }
     let past: Vec<ChangeHash> = document.get_changes_meta(&[]).into_iter().map(|change| change.hash).collect();
     let commit = options(rng);
     let edits = 1 + rng.below(8);
-    if !with_empty && !past.is_empty() && rng.one_in(5) {
+    let marking = habit != Habit::Returning;
+    if habit != Habit::Marking && !past.is_empty() && rng.one_in(5) {
         let at = [*rng.pick(&past)];
         let mut tx = document.transaction_at(PatchLog::inactive(), &at).expect("the log is inactive");
-        (0..edits).for_each(|_| edit(rng, &mut tx));
+        (0..edits).for_each(|_| edit(rng, &mut tx, marking));
         tx.commit_with(commit);
     } else {
         let mut tx = document.transaction();
-        (0..edits).for_each(|_| edit(rng, &mut tx));
+        (0..edits).for_each(|_| edit(rng, &mut tx, marking));
         tx.commit_with(commit);
     }
 }
@@ -184,19 +208,21 @@ pub(crate) fn change(rng: &mut Rng, document: &mut Automerge, with_empty: bool) 
 pub(crate) fn random(seed: u64, changes: usize) -> Vec<Change> {
     let rng = &mut Rng(seed);
     let mut documents: Vec<Automerge> = (0..1 + rng.below(4))
-        .map(|_| {
-            let bytes: Vec<u8> = (0..*rng.pick(&[1, 16, 16, 32])).map(|_| rng.next() as u8).collect();
+        .map(|index: usize| {
+            let mut bytes: Vec<u8> = (0..*rng.pick(&[1, 16, 16, 32])).map(|_| rng.next() as u8).collect();
+            // Their order is random, and no two are one.
+            bytes[0] = (bytes[0] << 2) | index as u8;
             Automerge::new_with_encoding(ENCODING).with_actor(ActorId::from(bytes))
         })
         .collect();
-    let with_empty = rng.one_in(3);
+    let habit = Habit::of(seed);
     for _ in 0..changes {
         let (at, from) = (rng.below(documents.len()), rng.below(documents.len()));
         if at != from && rng.one_in(2) {
             let mut other = documents[from].clone();
             documents[at].merge(&mut other).expect("histories of one seed merge");
         }
-        change(rng, &mut documents[at], with_empty);
+        change(rng, &mut documents[at], habit);
     }
     let mut all = documents.swap_remove(0);
     for mut document in documents {

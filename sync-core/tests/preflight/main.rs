@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use sync_core::preflight::{Action, Change, Id, Key, Op, Value};
 
 use self::{
-    history::Rng,
+    history::{Habit, Rng},
     world::{Closed, World},
 };
 
@@ -90,11 +90,11 @@ fn assert_read_alike(theirs: &AutomergeChange) {
 }
 
 fn world(seed: u64, changes: usize) -> World {
-    let mut world = World::default();
+    let mut world = World::new(Habit::of(seed));
     for change in history::random(seed, changes) {
         assert_read_alike(&change);
         if let Err(closed) = world.let_in(change.raw_bytes()) {
-            panic!("seed {seed}: {closed:?}: {:#?}", change.decode());
+            panic!("seed {seed}: {closed:?}: {:?}\nbehind {:#?}", change.decode(), world.described());
         }
     }
     world
