@@ -71,19 +71,29 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
     }
 
     /// The next row; a column that has ended goes on with nothing, which is how an absent one is read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<T>, Refusal> {
-        while self.left == 0 {
-            if self.input.is_empty() {
-                return Ok(None);
-            }
-            self.begin()?;
+        if self.left == 0 {
+            self.begin_some()?;
         }
         self.left -= 1;
         match self.run {
             Run::Same(value) => Ok(value),
             Run::Literals => T::read(&mut self.input).map(Some),
         }
+    }
+
+    /// Begins the next run that has rows.
+    #[inline(never)]
+    fn begin_some(&mut self) -> Result<(), Refusal> {
+        while self.left == 0 {
+            if self.input.is_empty() {
+                (self.left, self.run) = (u64::MAX, Run::Same(None));
+            } else {
+                self.begin()?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self) -> Result<(), Refusal> {
@@ -156,7 +166,7 @@ impl<'a> Deltas<'a> {
         Self { runs: Runs::new(column), value: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<i64>, Refusal> {
         let Some(delta) = self.runs.next()? else {
             return Ok(None);
@@ -179,17 +189,27 @@ impl<'a> Flags<'a> {
         Self { input: Input(column), left: 0, value: true }
     }
 
-    #[inline]
+    /// The next row; a column that has ended goes on with flags that are off.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<bool, Refusal> {
-        while self.left == 0 {
-            if self.input.is_empty() {
-                return Ok(false);
-            }
-            self.left = self.input.uleb()?;
-            self.value = !self.value;
+        if self.left == 0 {
+            self.begin_some()?;
         }
         self.left -= 1;
         Ok(self.value)
+    }
+
+    #[inline(never)]
+    fn begin_some(&mut self) -> Result<(), Refusal> {
+        while self.left == 0 {
+            if self.input.is_empty() {
+                (self.left, self.value) = (u64::MAX, false);
+            } else {
+                self.left = self.input.uleb()?;
+                self.value = !self.value;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -210,7 +230,7 @@ impl<'a, T: Cell<'a>> RunsWriter<T> {
         Self { out: Vec::new(), literals: 0, tail: Vec::new(), last: None, same: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, value: Option<T>) {
         if self.same > 0 && value == self.last {
             self.same += 1;
@@ -221,6 +241,7 @@ impl<'a, T: Cell<'a>> RunsWriter<T> {
         }
     }
 
+    #[inline(never)]
     /// Writes the run that has ended, or sets its single value among the literals.
     fn close_run(&mut self) {
         match (self.last, self.same) {
@@ -272,7 +293,7 @@ impl DeltasWriter {
         Self { runs: RunsWriter::new(), value: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, value: Option<u32>) {
         let value = value.map(i64::from);
         self.runs.push(value.map(|value| value - self.value));
@@ -297,7 +318,7 @@ impl FlagsWriter {
         Self { out: Vec::new(), value: false, same: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, value: bool) {
         if value != self.value {
             put_uleb(&mut self.out, self.same);

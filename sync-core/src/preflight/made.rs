@@ -148,6 +148,17 @@ impl Builder {
         self.next += 1;
     }
 
+    /// What an operation of the last run inserted into `object`: all that a typed text asks.
+    #[inline]
+    pub(super) fn inserted_last(&self, object: Option<Id>, counter: u64) -> Option<What> {
+        match self.runs.last()?.at {
+            At::Inserted { object: of, what, .. } if of == object => {
+                (*self.firsts.last()? <= counter && counter < self.next).then_some(what)
+            }
+            _ => None,
+        }
+    }
+
     /// The run of an operation that was added: its first and last counter, and what it made.
     #[inline]
     pub(super) fn find(&self, counter: u64) -> Option<(u64, u64, At)> {

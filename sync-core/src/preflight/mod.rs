@@ -233,6 +233,11 @@ impl<'a> Change<'a> {
 }
 
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod ruling;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::doc::testing;
@@ -240,7 +245,10 @@ mod tests {
     #[test]
     fn the_reader_agrees_with_automerge_on_what_it_writes() {
         for (bytes, expected) in testing::sample_changes() {
-            assert_eq!(ChangeHead::read(&bytes), Ok(expected));
+            assert_eq!(ChangeHead::read(&bytes), Ok(expected.clone()));
+            let change = Change::read(&bytes).expect("is whole");
+            assert_eq!(change.head, expected);
+            assert_eq!(change.encode(), bytes);
         }
     }
 
@@ -252,37 +260,46 @@ mod tests {
             flipped[index] ^= 1;
             assert!(ChangeHead::read(&flipped).is_err(), "byte {index}");
             assert!(ChangeHead::read(&bytes[..index]).is_err(), "cut at {index}");
+            assert!(Change::read(&flipped).is_err(), "byte {index}");
         }
     }
 
-    /// Builds a chunk around `content` with the right length and checksum.
-    fn chunk(content: &[u8]) -> Vec<u8> {
-        let mut hashed = vec![CHUNK_CHANGE];
-        let mut len = content.len();
-        while len >= 0x80 {
-            hashed.push((len as u8 & 0x7f) | 0x80);
-            len >>= 7;
+    #[test]
+    fn counters_follow_those_of_the_dependencies() {
+        let (bytes, _) = testing::sample_changes().swap_remove(0);
+        let mut head = ChangeHead::read(&bytes).expect("is whole");
+        let jump = limits::CHANGE_COUNTER_JUMP_MAX;
+        for (start_op, ops, follows) in [
+            (9, 1, false),
+            (10, 1, false),
+            (11, 1, true),
+            (10 + jump, 1, true),
+            (11 + jump, 1, false),
+            (10, 0, false),
+            (11, 0, true),
+            (12, 0, false),
+        ] {
+            (head.start_op, head.ops) = (start_op, ops);
+            assert_eq!(head.follows(10), follows, "{start_op}, {ops} operations");
         }
-        hashed.push(len as u8);
-        hashed.extend_from_slice(content);
-        let hash = Sha256::digest(&hashed);
-        [&MAGIC, &hash[..4], &hashed].concat()
+        (head.start_op, head.ops) = (11, 0);
+        assert_eq!(head.max_op(), 10);
     }
 
     #[test]
     fn two_to_the_62_operations_are_refused_at_once() {
         // No deps, 1-byte actor, seq 1, start 1, time 0, no message, no others, one column of a run of 2^62.
         let run = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0xc0, 0x00, 1];
-        let mut content = vec![0, 1, 7, 1, 1, 0, 0, 0, 1, ACTION_COLUMN as u8, run.len() as u8];
+        let mut content = vec![0, 1, 7, 1, 1, 0, 0, 0, 1, ops::spec::ACTION as u8, run.len() as u8];
         content.extend_from_slice(&run);
-        assert_eq!(ChangeHead::read(&chunk(&content)), Err(Refusal::Limit("operations")));
+        assert_eq!(ChangeHead::read(&write::frame(&content)), Err(Refusal::Limit("operations")));
     }
 
     #[test]
     fn a_dependency_count_that_lies_is_refused_before_memory_is_taken() {
         let content = [&[0xff, 0x01][..], &[0; 40]].concat();
-        assert_eq!(ChangeHead::read(&chunk(&content)), Err(Refusal::Malformed("ends too early")));
+        assert_eq!(ChangeHead::read(&write::frame(&content)), Err(Refusal::Malformed("ends too early")));
         let content = [0x81, 0x02, 0];
-        assert_eq!(ChangeHead::read(&chunk(&content)), Err(Refusal::Limit("dependencies")));
+        assert_eq!(ChangeHead::read(&write::frame(&content)), Err(Refusal::Limit("dependencies")));
     }
 }

@@ -269,6 +269,11 @@ impl<'a, P: Past> Checker<'a, '_, P> {
     /// What was inserted as this element of this object.
     #[inline]
     fn element(&mut self, object: Option<Id>, id: Id, counter: u64) -> Result<What, RuleError<P::Error>> {
+        if id.actor == 0
+            && let Some(what) = self.named.made.inserted_last(object, u64::from(id.counter))
+        {
+            return Ok(what);
+        }
         match self.named.thing(id, counter)? {
             Some(thing) if thing.inserted && thing.object == object => Ok(thing.what),
             _ => Err(RuleError::fault(Fault::Element)),
