@@ -4,7 +4,7 @@
 
 use automerge::{
     ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjId, ObjType, PatchLog, ROOT, ScalarValue, TextEncoding,
-    Value,
+    Value, hydrate,
     marks::{ExpandMark, Mark},
     transaction::{CommitOptions, Transactable},
 };
@@ -59,6 +59,16 @@ fn words(rng: &mut Rng) -> String {
     (0..count).map(|_| *rng.pick(&some)).collect()
 }
 
+/// Lists and texts in lists, made in one go.
+fn nested(rng: &mut Rng, depth: usize) -> hydrate::Value {
+    match rng.below(if depth == 0 { 3 } else { 6 }) {
+        0 => hydrate::Value::text(ENCODING, &words(rng)),
+        1 => hydrate::Value::map(),
+        2 => scalar(rng).into(),
+        _ => (0..rng.below(4)).map(|_| nested(rng, depth - 1)).collect::<Vec<_>>().into(),
+    }
+}
+
 fn kind(rng: &mut Rng) -> ObjType {
     *rng.pick(&[ObjType::Map, ObjType::List, ObjType::Text])
 }
@@ -107,7 +117,8 @@ pub(crate) fn edit<T: Transactable>(rng: &mut Rng, tx: &mut T, marking: bool) {
 fn edit_map<T: Transactable>(rng: &mut Rng, tx: &mut T, map: &ObjId) -> Result<(), AutomergeError> {
     let key = *rng.pick(&["a", "b", "c", "dé", ""]);
     match rng.below(10) {
-        0 | 1 => tx.put_object(map, key, kind(rng)).map(drop),
+        0 => tx.put_object(map, key, kind(rng)).map(drop),
+        1 => tx.batch_create_object(map, key, &nested(rng, 3), false).map(drop),
         2 | 3 => tx.delete(map, key),
         4 | 5 => tx.increment(map, key, rng.below(9) as i64 - 4),
         _ => tx.put(map, key, scalar(rng)),
@@ -118,7 +129,8 @@ fn edit_list<T: Transactable>(rng: &mut Rng, tx: &mut T, list: &ObjId) -> Result
     let len = tx.length(list);
     let at = rng.below(len + 1);
     match rng.below(12) {
-        0 | 1 => tx.insert_object(list, at, kind(rng)).map(drop),
+        0 => tx.insert_object(list, at, kind(rng)).map(drop),
+        1 => tx.batch_create_object(list, at, &nested(rng, 2), rng.one_in(2)).map(drop),
         2 => tx.put_object(list, at, kind(rng)).map(drop),
         3 | 4 => tx.delete(list, at),
         5 | 6 => tx.increment(list, at, rng.below(9) as i64 - 4),

@@ -172,7 +172,7 @@ fn mutations(from: u64, mutant: impl Fn(&mut Rng, &World, &[u8]) -> Option<Vec<u
             }
         }
     }
-    println!("{tally:?}");
+    eprintln!("{tally:?}");
     tally
 }
 

@@ -135,7 +135,7 @@ impl World {
             let at_once = self.applied([&all[..]])?;
             let order = self.random_order(rng);
             let batched = self.applied(order.chunks(1 + rng.below(4)))?;
-            let texts = [&one_by_one, &at_once, &batched].map(|document| values(document));
+            let texts = [&one_by_one, &at_once, &batched].map(values);
             if texts[0] != texts[1] || texts[0] != texts[2] {
                 return Err(format!("orders give other documents:\n{}", texts.join("and\n")));
             }
