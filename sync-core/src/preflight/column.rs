@@ -241,8 +241,8 @@ impl<'a, T: Cell<'a>> RunsWriter<T> {
         }
     }
 
-    #[inline(never)]
     /// Writes the run that has ended, or sets its single value among the literals.
+    #[inline(never)]
     fn close_run(&mut self) {
         match (self.last, self.same) {
             (_, 0) => {}

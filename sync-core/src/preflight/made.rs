@@ -287,6 +287,9 @@ impl Summary {
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8], own: &[u8]) -> Result<Self, SummaryError> {
         let stored: Stored = postcard::from_bytes(bytes).map_err(|_| SummaryError)?;
+        if stored.start_op == 0 || stored.start_op > limits::CHANGE_COUNTER_MAX {
+            return Err(SummaryError);
+        }
         let mut builder = Builder::new(stored.start_op);
         for run in &stored.runs {
             let end = builder.next.saturating_add(u64::from(run.len));

@@ -45,7 +45,7 @@ impl Past for () {
 }
 
 /// The register that a value lies in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
     Key(u32),
     Element(Id),

@@ -15,21 +15,21 @@ use crate::limits;
 /// Specifications of the columns, in the order in which Automerge 0.12 writes them: number of the column, then the
 /// four bits of its type.
 pub(super) mod spec {
-    pub(in super::super) const OBJECT_ACTOR: u64 = 0x01;
-    pub(in super::super) const OBJECT_COUNTER: u64 = 0x02;
-    pub(in super::super) const KEY_ACTOR: u64 = 0x11;
-    pub(in super::super) const KEY_COUNTER: u64 = 0x13;
-    pub(in super::super) const KEY_STRING: u64 = 0x15;
-    pub(in super::super) const INSERT: u64 = 0x34;
-    pub(in super::super) const ACTION: u64 = 0x42;
-    pub(in super::super) const VALUE_META: u64 = 0x56;
-    pub(in super::super) const VALUE: u64 = 0x57;
-    pub(in super::super) const PRED_COUNT: u64 = 0x70;
-    pub(in super::super) const PRED_ACTOR: u64 = 0x71;
-    pub(in super::super) const PRED_COUNTER: u64 = 0x73;
-    pub(in super::super) const EXPAND: u64 = 0x94;
-    pub(in super::super) const MARK_NAME: u64 = 0xa5;
-    pub(in super::super) const ALL: [u64; 14] = [
+    pub(in crate::preflight) const OBJECT_ACTOR: u64 = 0x01;
+    pub(in crate::preflight) const OBJECT_COUNTER: u64 = 0x02;
+    pub(in crate::preflight) const KEY_ACTOR: u64 = 0x11;
+    pub(in crate::preflight) const KEY_COUNTER: u64 = 0x13;
+    pub(in crate::preflight) const KEY_STRING: u64 = 0x15;
+    pub(in crate::preflight) const INSERT: u64 = 0x34;
+    pub(in crate::preflight) const ACTION: u64 = 0x42;
+    pub(in crate::preflight) const VALUE_META: u64 = 0x56;
+    pub(in crate::preflight) const VALUE: u64 = 0x57;
+    pub(in crate::preflight) const PRED_COUNT: u64 = 0x70;
+    pub(in crate::preflight) const PRED_ACTOR: u64 = 0x71;
+    pub(in crate::preflight) const PRED_COUNTER: u64 = 0x73;
+    pub(in crate::preflight) const EXPAND: u64 = 0x94;
+    pub(in crate::preflight) const MARK_NAME: u64 = 0xa5;
+    pub(in crate::preflight) const ALL: [u64; 14] = [
         OBJECT_ACTOR,
         OBJECT_COUNTER,
         KEY_ACTOR,

@@ -5,7 +5,7 @@
 //! [`named`](super::named) finds, and only what Automerge 0.12 writes itself goes on. The verdict depends on the change
 //! and its past alone.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use super::{
     Action, Change, Id, Key, Op, Past, Summary, Value, What,
@@ -43,6 +43,9 @@ pub enum Fault {
     /// A predecessor that the change had overwritten before.
     #[error("a predecessor was overwritten by the same change")]
     Overwritten,
+    /// It puts a value beside one that the same change put at the same place.
+    #[error("it puts a value beside one of the same change")]
+    Beside,
     /// It increments, and no predecessor is a counter.
     #[error("it increments what is no counter")]
     NoCounter,
@@ -105,6 +108,7 @@ pub fn check<P: Past>(change: &Change<'_>, past: &mut P) -> Result<Summary, Rule
         object: (None, What::Map),
         open_mark: None,
         overwritten: Vec::new(),
+        put: BTreeMap::new(),
         marks: 0,
         increments: 0,
         steps: Steps::new(),
@@ -144,6 +148,8 @@ struct Checker<'a, 'p, P> {
     open_mark: Option<OpenMark>,
     /// What was overwritten, which may happen to a value once in a change: it is not seen any more after that.
     overwritten: Vec<Id>,
+    /// The last value that the change put into each register which it did not make.
+    put: BTreeMap<(Option<Id>, Slot), Id>,
     marks: usize,
     increments: usize,
     steps: Steps,
@@ -172,6 +178,12 @@ impl<'a, P: Past> Checker<'a, '_, P> {
         }
         let slot = self.slot(op, object, counter)?;
         self.preds(op, slot, preds, counter)?;
+        let place = (op.object, slot);
+        if what.is_some() {
+            self.put(place, preds, counter).map_err(RuleError::fault)?;
+        } else if op.action == Action::Delete && self.put.get(&place).is_some_and(|put| preds.contains(put)) {
+            self.put.remove(&place);
+        }
         Ok(match (what, slot) {
             (None, _) => At::Nothing,
             (Some(what), Slot::Key(key)) => At::Key { object: op.object, key, what },
@@ -308,6 +320,18 @@ impl<'a, P: Past> Checker<'a, '_, P> {
             self.overwritten.extend_from_slice(preds);
         }
         Ok(())
+    }
+
+    /// A writer sees what it has put and puts the next value over it. So a change leaves one value in a register, and
+    /// there are no more of them in conflict than changes.
+    fn put(&mut self, place: (Option<Id>, Slot), preds: &[Id], counter: u64) -> Result<(), Fault> {
+        let put = Id { counter: counter as u32, actor: 0 };
+        let inserted = match place.1 {
+            Slot::Element(id) if id.actor == 0 && u64::from(id.counter) >= self.change.head.start_op => Some(id),
+            _ => None,
+        };
+        let before = self.put.insert(place, put).or(inserted);
+        if before.is_none_or(|before| preds.contains(&before)) { Ok(()) } else { Err(Fault::Beside) }
     }
 
     fn compare(&self, a: Id, b: Id) -> Ordering {

@@ -197,8 +197,27 @@ fn predecessors_are_as_many_as_the_action_asks() {
     fails(op(list, first, Action::Delete), Fault::PredCount);
     fails(op(None, Key::Map("counter"), Action::Delete), Fault::PredCount);
     fails(over(insert(old(LIST), first, Value::Null), &[old(FIRST)]), Fault::PredCount);
-    let value = over(put(None, Key::Map("counter"), Value::Null), &[old(COUNTER)]);
-    assert_eq!(verdict(&[value.clone(), value]), Err((21, Fault::Overwritten)));
+    let deletion = over(op(None, Key::Map("counter"), Action::Delete), &[old(COUNTER)]);
+    assert_eq!(verdict(&[deletion.clone(), deletion]), Err((21, Fault::Overwritten)));
+}
+
+#[test]
+fn a_change_leaves_one_value_at_a_place() {
+    let x = |value| put(None, Key::Map("x"), Value::Int(value));
+    assert_eq!(verdict(&[x(1), x(2)]), Err((21, Fault::Beside)));
+    assert_eq!(verdict(&[x(1), over(x(2), &[own(20)]), over(x(3), &[own(21)])]), Ok(()));
+    let deletion = over(op(None, Key::Map("x"), Action::Delete), &[own(20)]);
+    assert_eq!(verdict(&[x(1), deletion, x(2)]), Ok(()));
+    let (list, first) = LIST_FIRST;
+    let set = over(put(list, first, Value::Null), &[old(FIRST)]);
+    assert_eq!(verdict(&[set.clone(), over(set.clone(), &[own(20)])]), Ok(()));
+    let second = over(put(list, Key::Element(old(SECOND)), Value::Null), &[old(SECOND)]);
+    assert_eq!(verdict(&[set, second]), Ok(()));
+    let new = insert(old(LIST), Key::Head, Value::Null);
+    let again = put(list, Key::Element(own(20)), Value::Null);
+    let [once, twice] = [own(20), own(21)].map(|pred| over(again.clone(), &[pred]));
+    assert_eq!(verdict(&[new.clone(), once.clone(), twice]), Ok(()));
+    assert_eq!(verdict(&[new, once.clone(), once]), Err((22, Fault::Beside)));
 }
 
 #[test]
@@ -375,9 +394,9 @@ fn a_damaged_summary_does_not_decode() {
     for end in 0..bytes.len() {
         assert!(Summary::decode(&bytes[..end], &OLD).is_err(), "cut at {end}");
     }
-    for index in 0..bytes.len() {
+    for (index, bit) in (0..bytes.len()).flat_map(|index| (0..8).map(move |bit| (index, bit))) {
         let mut flipped = bytes.clone();
-        flipped[index] ^= 0x80;
+        flipped[index] ^= 1 << bit;
         if let Ok(other) = Summary::decode(&flipped, &OLD) {
             assert_eq!(other.encode(), flipped, "byte {index}");
             assert!((0..40).all(|counter| other.find(counter).is_none() || other.run(counter).is_some()));
