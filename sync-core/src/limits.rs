@@ -81,10 +81,27 @@ pub const CHANGE_DEPS_MAX: usize = 256;
 pub const CHANGE_ACTORS_MAX: usize = 1024;
 /// Most operations of one change: a text of the largest size is one operation a character, twice over.
 pub const CHANGE_OPS_MAX: u64 = 2 * TEXT_BYTES_MAX as u64 + 1024;
+/// Operations of one change beyond those that its bytes pay for: whoever inserts text sends a byte for each, but lists
+/// of nothing and runs of one key cost almost no bytes and hundreds of them in a document.
+pub const CHANGE_OPS_FREE: u64 = 1024;
+/// Most predecessors of all operations of one change: a deletion has one for each value it removes.
+pub const CHANGE_PREDS_MAX: u64 = CHANGE_OPS_MAX;
+/// Most marks of one change: what is typed below open marks is compared with each of them.
+pub const CHANGE_MARKS_MAX: usize = 1024;
+/// Most increments of one change: a counter keeps each of them, and each new one is sorted in among them.
+pub const CHANGE_INCREMENTS_MAX: usize = 1024;
+/// Most steps from element to element that one change's marks are worth.
+pub const CHANGE_MARK_STEPS_MAX: usize = 1 << 16;
+/// First values and increments of counters: a sum of them does not overflow before a document has 2^30 of them.
+pub const CHANGE_COUNTER_VALUE_MAX: i64 = 1 << 32;
+/// Longest actor; ours have 16 bytes.
+pub const ACTOR_BYTES_MAX: usize = 64;
+/// Ceiling of the number of a change among its actor's: half of Automerge's 32 bits.
+pub const CHANGE_SEQ_MAX: u64 = 1 << 31;
+/// Furthest time of a change from 1970, either way: the differences that Automerge keeps do not overflow.
+pub const CHANGE_TIME_MAX: i64 = 1 << 53;
 /// Longest message of a change.
 pub const CHANGE_MESSAGE_BYTES_MAX: usize = 1024;
-/// Most columns of operations; Automerge 0.12 writes at most 15.
-pub const CHANGE_COLUMNS_MAX: usize = 32;
 /// How far an operation counter may jump beyond its dependencies.
 pub const CHANGE_COUNTER_JUMP_MAX: u64 = 1 << 20;
 /// Ceiling of operation counters: half of what Automerge's own 32 bits hold.
