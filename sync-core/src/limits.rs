@@ -157,6 +157,8 @@ pub const VANISH_MS: u64 = 1_000;
 pub const SETTLE_MS_MAX: u64 = 2_000;
 /// Full scan of a folder; each wait is this, plus or minus a quarter.
 pub const RESCAN_EVERY_MS: u64 = 600_000;
+/// A folder whose root is not there, or not readable, looks for it this often.
+pub const HALTED_EVERY_MS: u64 = 10_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
 

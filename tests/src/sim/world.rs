@@ -607,7 +607,15 @@ impl World {
             fs.schedule(1 + self.rng.below(50), Job::new(&action, fd).into_steps());
         }
         let (now_ms, space) = (self.now_ms, self.space);
+        let written = fs.writes().len();
         let turned = self.peers[index].round(now_ms, &space);
+        if self.log.is_some() {
+            for write in &fs.writes()[written..] {
+                self.note(&format!("  {index}: {} {}", write.operation, write.path));
+            }
+            let status = self.peers[index].status(&self.space);
+            self.note(&format!("  {index} has {:?} commits", status.map(|status| status.arrivals)));
+        }
         let dead = fs.is_dead();
         self.note(&format!("{index} does a round, {} calls so far{}", fs.calls(), if dead { ", and dies" } else { "" }));
         self.disarm(index, power, &turned)?;
@@ -735,7 +743,7 @@ impl World {
         for index in 0..self.peers.len() {
             let peer = &mut self.peers[index];
             peer.disk.heal();
-            peer.fs.fail_often(Vec::new());
+            peer.fs.heal();
             peer.fs.set_watch_faults(WatchFaults::default());
             if let Some(mut job) = peer.typing.take() {
                 let fs = peer.fs.clone();
