@@ -1,6 +1,7 @@
 //! The one test binary of the workspace's end-to-end tests.
 
 mod convergence;
+mod fuzz_inputs;
 mod nodes;
 mod processes;
 mod tidy;
