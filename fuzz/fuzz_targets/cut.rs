@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sync_fuzz::run("cut", bytes));
+fuzz_target!(init: sync_fuzz::init("cut"), |bytes: &[u8]| sync_fuzz::run("cut", bytes));

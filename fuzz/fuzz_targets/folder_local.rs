@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sync_fuzz::run("folder_local", bytes));
+fuzz_target!(init: sync_fuzz::init("folder_local"), |bytes: &[u8]| sync_fuzz::run("folder_local", bytes));

@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sync_fuzz::run("hello", bytes));
+fuzz_target!(init: sync_fuzz::init("hello"), |bytes: &[u8]| sync_fuzz::run("hello", bytes));

@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sync_fuzz::run("text_merge", bytes));
+fuzz_target!(init: sync_fuzz::init("text_merge"), |bytes: &[u8]| sync_fuzz::run("text_merge", bytes));

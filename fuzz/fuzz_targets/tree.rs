@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| sync_fuzz::run("tree", bytes));
+fuzz_target!(init: sync_fuzz::init("tree"), |bytes: &[u8]| sync_fuzz::run("tree", bytes));

@@ -4,6 +4,11 @@
 //! seeds and on every input that ever broke one. So nothing here knows libFuzzer, and each function takes plain bytes:
 //! where a target needs structure, it draws it from them with [`input::Input`].
 
+use std::{
+    panic,
+    sync::{Mutex, PoisonError},
+};
+
 pub mod change;
 pub mod commit;
 pub mod content;
@@ -46,11 +51,33 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("vector", vector::vector),
 ];
 
+/// Targets in which Automerge or redb may panic, as long as our code catches it.
+const CATCHING: &[&str] = &["entry", "store"];
+
+/// What the last panic said, where a fuzzer must not hear of those that are caught.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Prepares a process that runs nothing but this target. libFuzzer ends it at the first panic, also at one that would be
+/// caught: where that is allowed only one that gets out of [`run`] counts.
+pub fn init(target: &str) {
+    if CATCHING.contains(&target) {
+        panic::set_hook(Box::new(|info| {
+            *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
+        }));
+    }
+}
+
 /// Runs a target by its name.
 ///
 /// # Panics
 /// When there is none, or when the input breaks a promise.
 pub fn run(target: &str, bytes: &[u8]) {
     let (_, check) = TARGETS.iter().find(|(name, _)| *name == target).expect("a target that is listed");
-    check(bytes);
+    if let Err(reason) = panic::catch_unwind(|| check(bytes)) {
+        let last = LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !last.is_empty() {
+            eprintln!("{last}");
+        }
+        panic::resume_unwind(reason);
+    }
 }

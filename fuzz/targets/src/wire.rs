@@ -36,8 +36,8 @@ pub fn announcement(payload: &[u8]) {
     }
 }
 
-/// Most replicas of one input in all, so that one run stays short.
-const REPLICAS_MAX: usize = 4 * limits::REPLICAS_MAX;
+/// Most replicas of one input in all: more than one frame holds, and few enough that one run stays short.
+const REPLICAS_MAX: usize = 8 * limits::REPLICAS_MAX;
 
 /// Hellos of any number of spaces and replicas are split into frames that fit, decode, have one encoding and lose
 /// nothing; what is out of bounds is refused.
@@ -77,9 +77,9 @@ pub fn hello(bytes: &[u8]) {
 }
 
 fn space_hello(input: &mut Input<'_>) -> SpaceHello {
-    let count = match input.below(8) {
-        0 => limits::REPLICAS_MAX - input.below(2),
-        1 => input.below(512),
+    let count = match input.below(16) {
+        15 => limits::REPLICAS_MAX - input.below(2),
+        14 => input.below(512),
         _ => input.below(5),
     };
     let seed = input.byte();
