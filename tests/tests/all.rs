@@ -4,6 +4,7 @@ mod automerge_faults;
 mod convergence;
 mod crash_images;
 mod fs_conformance;
+mod fuzz_inputs;
 mod nodes;
 mod processes;
 mod rounds;

@@ -4,9 +4,11 @@
 //! imported and from nothing else, so two devices that import the same file at the same place make the very same
 //! document. Parent and name are separate registers: a rename on one machine and a move on another both take effect.
 
+use std::mem::ManuallyDrop;
+
 use automerge::{
     Automerge, ObjId, ObjType, PatchLog, ROOT, ReadDoc as _, ScalarValue, Value,
-    transaction::{CommitOptions, Transactable as _},
+    transaction::{CommitOptions, Transactable as _, Transaction},
 };
 use serde::{Deserialize, Serialize};
 
@@ -547,35 +549,16 @@ impl Document {
         let text = self.text_object(Some(&at))?;
         let automerge = &mut self.automerge;
         let made = guarded(|| {
-            let mut tx = automerge
-                .transaction_at(PatchLog::inactive(), &at)
-                .map_err(|error| DocError::Automerge(error.to_string()))?;
-            for op in ops {
-                match op {
-                    EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,
-                    EntryOp::Name(name) => tx.put(ROOT, key::NAME, name.as_str())?,
-                    EntryOp::Exec(exec) => tx.put(ROOT, key::EXEC, *exec)?,
-                    EntryOp::Target(target) => tx.put(ROOT, key::TARGET, target.as_str())?,
-                    EntryOp::Content(content) => {
-                        tx.put(ROOT, key::CONTENT, ScalarValue::Bytes(encode_reference(content)))?;
-                    }
-                    EntryOp::Splice(splices) => {
-                        let text = text.as_ref().ok_or(DocError::NotAnEntry("not a text"))?;
-                        for splice in splices.iter().rev() {
-                            tx.splice_text(text, splice.at, splice.delete as isize, &splice.insert)?;
-                        }
-                    }
-                    EntryOp::Keep => {}
-                    EntryOp::Delete => tx.delete(ROOT, key::ALIVE)?,
-                }
-            }
-            if !ops.contains(&EntryOp::Delete) {
-                let last = match tx.get(ROOT, key::ALIVE)? {
-                    Some((Value::Scalar(value), _)) => value.as_u64().unwrap_or_default(),
-                    _ => 0,
-                };
-                tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
-            }
+            // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
+            // the process: it is not dropped then, and the document goes as a whole.
+            let mut kept = ManuallyDrop::new(
+                automerge
+                    .transaction_at(PatchLog::inactive(), &at)
+                    .map_err(|error| DocError::Automerge(error.to_string()))?,
+            );
+            let written = write(&mut kept, text.as_ref(), ops);
+            let tx = ManuallyDrop::into_inner(kept);
+            written?;
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
             made.ok_or(DocError::NoChange)
         })?;
@@ -586,6 +569,37 @@ impl Document {
         }
         Ok(change.into())
     }
+}
+
+/// Writes the operations of an edit into a transaction; `text` is the text that splices change.
+fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, ops: &[EntryOp]) -> Result<(), DocError> {
+    for op in ops {
+        match op {
+            EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,
+            EntryOp::Name(name) => tx.put(ROOT, key::NAME, name.as_str())?,
+            EntryOp::Exec(exec) => tx.put(ROOT, key::EXEC, *exec)?,
+            EntryOp::Target(target) => tx.put(ROOT, key::TARGET, target.as_str())?,
+            EntryOp::Content(content) => {
+                tx.put(ROOT, key::CONTENT, ScalarValue::Bytes(encode_reference(content)))?;
+            }
+            EntryOp::Splice(splices) => {
+                let text = text.ok_or(DocError::NotAnEntry("not a text"))?;
+                for splice in splices.iter().rev() {
+                    tx.splice_text(text, splice.at, splice.delete as isize, &splice.insert)?;
+                }
+            }
+            EntryOp::Keep => {}
+            EntryOp::Delete => tx.delete(ROOT, key::ALIVE)?,
+        }
+    }
+    if !ops.contains(&EntryOp::Delete) {
+        let last = match tx.get(ROOT, key::ALIVE)? {
+            Some((Value::Scalar(value), _)) => value.as_u64().unwrap_or_default(),
+            _ => 0,
+        };
+        tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{fork::Losing, session::Link};
 use crate::{
     commit::{Body, BodyKind, PackedBody},
     ids::{CommitHash, DeviceId, DocId, ReplicaId, SpaceId, context, derive},
-    member::{MemberCommit, MemberOp, Membership},
+    member::{self, MemberCommit, MemberOp, Membership},
     store::{
         Rows, StoreError, Tables,
         row::{Clock, ForkRow, ReplicaRow, SpaceRow},
@@ -113,11 +113,8 @@ impl Space {
 
     /// Puts membership commits in an order that is the same everywhere, and evaluates them all.
     pub(super) fn sort_members(&mut self) {
-        // The sum of a clock grows along the graph.
-        self.member_commits.sort_by_key(|placed| {
-            let height: u64 = placed.clock.iter().map(|(_, n)| n).sum();
-            (height, placed.commit.hash)
-        });
+        self.member_commits
+            .sort_by_key(|placed| member::rank(placed.clock.iter().map(|(_, n)| *n), placed.commit.hash));
         let commits = self.member_commits.iter().map(|placed| &placed.commit);
         self.membership = Membership::at(self.row.id, commits);
     }
