@@ -141,7 +141,8 @@ impl Engine {
         now: Now,
         command: Command,
     ) -> Result<Result<Outcome, Refused>, EngineError> {
-        self.dirty = true;
+        // A stranger's request that is turned away must not cost a write: `accept` says itself when it writes.
+        self.dirty |= !matches!(command, Command::Accept { .. });
         match command {
             Command::CreateSpace { name, device_name, random, epoch } => {
                 self.create_space(tables, now, name, device_name, random, epoch)
@@ -318,6 +319,7 @@ impl Engine {
                 return refuse(InviteRefusal::Name);
             }
             let op = MemberOp::Accept { invite, device, name, proof };
+            self.dirty = true;
             if let Err(refused) = self.membership(tables, now, handle, op)? {
                 return Ok(Err(refused));
             }

@@ -8,11 +8,12 @@
 //! and a seed at the start. The same engine thus runs under tokio and iroh and under a simulator.
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
-//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and `sending` its sending half,
+//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and `sending` its sending half, `hints` what gossip says,
 //! `command` what the host asks for. Documents are opened by [`history`](crate::history), for everybody else.
 
 mod command;
 mod commits;
+mod hints;
 mod sending;
 mod session;
 pub mod space;
@@ -219,6 +220,8 @@ pub struct Engine {
     device: DeviceId,
     seed: [u8; 32],
     draws: u64,
+    /// The time of the turn.
+    mono_ms: u64,
     spaces: BTreeMap<u32, Space>,
     sessions: BTreeMap<SessionId, Session>,
     effects: Vec<Effect>,
@@ -245,6 +248,7 @@ impl Engine {
             key,
             seed,
             draws: 0,
+            mono_ms: 0,
             spaces,
             sessions: BTreeMap::new(),
             effects: Vec::new(),
@@ -271,6 +275,7 @@ impl Engine {
     pub fn turn(&mut self, now: Now, inputs: Vec<Input>) -> Result<Vec<Effect>, EngineError> {
         debug_assert!(self.effects.is_empty(), "effects of the last turn were taken");
         self.dirty = false;
+        self.mono_ms = now.mono_ms;
         let turn = self.store.begin()?;
         {
             let mut tables = turn.tables()?;
@@ -328,7 +333,12 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<u64> {
         let sessions = self.sessions.values().filter_map(Session::deadline);
         let repairs = self.spaces.values().filter_map(|space| space.repair_at);
-        sessions.chain(repairs).min()
+        let asks = self.spaces.values().filter(|space| !space.wanted.is_empty()).map(|space| space.ask_at);
+        // Whoever was asked for silence is asked again when nobody's claims are waited for any more.
+        let silence = self.sessions.values().any(|session| !session.silenced.is_empty());
+        let links = self.sessions.values().filter(|_| silence).flat_map(|session| session.links.values());
+        let patience = links.map(|link| link.patience).filter(|until| *until > self.mono_ms);
+        sessions.chain(repairs).chain(asks).chain(patience).min()
     }
 
     /// What is known of each space and of the peers in it.
