@@ -14,6 +14,7 @@ mod error;
 mod folder;
 mod frames;
 mod gossip;
+mod guests;
 mod identity;
 mod invite;
 mod join;
