@@ -3,4 +3,5 @@
 pub mod cluster;
 pub mod daemon;
 pub mod disk;
+pub mod hostile;
 pub mod kill;
