@@ -43,12 +43,9 @@ use crate::{
     frames::{self, FrameReader, FrameWriter},
     guests::Guests,
     session::{Sessions, device_of},
+    sources::{FETCHES_MAX, Sources},
 };
 
-/// Contents that are fetched at once.
-const FETCHES_MAX: usize = 16;
-/// Those of them that may be from one peer that has served nothing yet.
-const FETCHES_UNPROVEN_MAX: usize = 4;
 /// Bytes of a list or chunk in one frame.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes asked for at once, so that a slow peer can be left for another.
@@ -248,7 +245,7 @@ pub(crate) struct Fetcher {
     under_way: Mutex<BTreeSet<(SpaceId, ContentHash)>>,
     /// The one connection to each peer; whoever needs it first dials, and the others wait for that.
     connections: Mutex<BTreeMap<DeviceId, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
-    sources: Mutex<BTreeMap<DeviceId, Source>>,
+    sources: Sources,
     slots: Semaphore,
     /// Taken while a list above [`limits::CHUNK_LIST_LARGE_BYTES`] is in memory.
     large_list: Semaphore,
@@ -256,54 +253,6 @@ pub(crate) struct Fetcher {
 
 /// The turn of a large list, where the list is one.
 type Room<'a> = Option<SemaphorePermit<'a>>;
-
-/// How a peer has done as a source of contents.
-#[derive(Debug, Default, Clone, Copy)]
-struct Source {
-    /// Fetches from it that are under way.
-    busy: usize,
-    /// Fetches in a row that failed by its fault.
-    failures: u32,
-    /// Whether any fetch from it came to its end.
-    proven: bool,
-}
-
-impl Source {
-    /// Fetches that may be under way from it: few until one succeeds and fewer after each failure, so that whoever sends
-    /// nothing or rubbish holds few of the slots that others would fill.
-    fn slots(self) -> usize {
-        let most = if self.proven { FETCHES_MAX } else { FETCHES_UNPROVEN_MAX };
-        (most >> self.failures.min(usize::BITS - 1)).max(1)
-    }
-}
-
-/// One fetch from one peer.
-#[derive(Debug)]
-struct Slot<'a> {
-    fetcher: &'a Fetcher,
-    peer: DeviceId,
-}
-
-impl Slot<'_> {
-    /// Notes how it went. Not to have something is no fault, and mends none.
-    fn done(self, fetched: &io::Result<bool>) {
-        if let Some(source) = lock(&self.fetcher.sources).get_mut(&self.peer) {
-            match fetched {
-                Ok(true) => (source.failures, source.proven) = (0, true),
-                Ok(false) => {}
-                Err(_) => source.failures = source.failures.saturating_add(1),
-            }
-        }
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        if let Some(source) = lock(&self.fetcher.sources).get_mut(&self.peer) {
-            source.busy = source.busy.saturating_sub(1);
-        }
-    }
-}
 
 /// A content that a folder lacks, and who wants to know when it is here.
 #[derive(Debug, Clone)]
@@ -332,7 +281,7 @@ impl Fetcher {
             runtime,
             under_way: Mutex::default(),
             connections: Mutex::default(),
-            sources: Mutex::default(),
+            sources: Sources::default(),
             slots: Semaphore::new(FETCHES_MAX),
             large_list: Semaphore::new(1),
         }
@@ -364,7 +313,7 @@ impl Fetcher {
             {
                 let Ok(_slot) = self.slots.acquire().await else { return };
                 for peer in self.peers(&wanted.space) {
-                    let Some(slot) = self.slot(peer) else { continue };
+                    let Some(slot) = self.sources.slot(peer) else { continue };
                     let fetched = self.fetch_from(peer, wanted).await;
                     slot.done(&fetched);
                     match fetched {
@@ -378,16 +327,6 @@ impl Fetcher {
         }
     }
 
-    /// Takes one of a peer's slots, if one is free.
-    fn slot(&self, peer: DeviceId) -> Option<Slot<'_>> {
-        let mut sources = lock(&self.sources);
-        let source = sources.entry(peer).or_default();
-        (source.busy < source.slots()).then(|| {
-            source.busy += 1;
-            Slot { fetcher: self, peer }
-        })
-    }
-
     /// Members of the space that are here: those that failed least first, of these those that ever served us, and of these
     /// whoever is settled, since it surely has everything.
     fn peers(&self, space: &SpaceId) -> Vec<DeviceId> {
@@ -398,12 +337,7 @@ impl Fetcher {
             return Vec::new();
         };
         let mut peers: Vec<_> = held.peers.iter().filter(|peer| up.contains(&peer.device)).collect();
-        let sources = lock(&self.sources);
-        let known = |device| sources.get(device).copied().unwrap_or_default();
-        peers.sort_by_key(|peer| {
-            let source = known(&peer.device);
-            (source.failures, Reverse(source.proven), Reverse(peer.synced))
-        });
+        peers.sort_by_key(|peer| (self.sources.rank(&peer.device), Reverse(peer.synced)));
         peers.into_iter().map(|peer| peer.device).collect()
     }
 

@@ -20,6 +20,7 @@ mod invite;
 mod join;
 mod node;
 mod session;
+mod sources;
 mod status;
 
 pub use config::{Network, ShareOptions, UnknownNetwork};

@@ -159,19 +159,19 @@ async fn exchange(
     (send, receive): (SendStream, RecvStream),
 ) -> Option<CloseCode> {
     let Outgoing { frames: outgoing, waiting_bytes, mut end } = outgoing;
+    let reason = end.clone();
     let ended = async { end.wait_for(Option::is_some).await.ok().and_then(|code| *code) };
     let write = write(engine, sessions, session, outgoing, &waiting_bytes, frames::writer(send));
     tokio::pin!(write);
     tokio::select! {
-        // First: where the engine ends a session, its queue ends as well.
-        biased;
         code = ended => {
             // A peer that reads nothing must not keep the session by that.
             let _cut_short = tokio::time::timeout(CLOSE_GRACE, &mut write).await;
             code
         }
-        () = &mut write => None,
-        code = read(engine, sessions, session, frames::reader(receive)) => code,
+        // Where the engine ends a session, its queue ends as well, and that may show first.
+        () = &mut write => *reason.borrow(),
+        code = read(engine, sessions, session, frames::reader(receive)) => code.or(*reason.borrow()),
     }
 }
 
