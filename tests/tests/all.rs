@@ -5,6 +5,7 @@ mod convergence;
 mod crash_images;
 mod fs_conformance;
 mod fuzz_inputs;
+mod hostile;
 mod nodes;
 mod processes;
 mod rounds;

@@ -134,7 +134,7 @@ fn rank_of(placed: &Placed) -> (u64, CommitHash) {
 fn evaluate<'a>(commits: impl Iterator<Item = &'a Placed>) -> Membership {
     let mut commits: Vec<&Placed> = commits.collect();
     commits.sort_by_key(|placed| rank_of(placed));
-    Membership::at(keys().space, commits.into_iter().map(|placed| &placed.commit))
+    Membership::at(commits.into_iter().map(|placed| &placed.commit))
 }
 
 fn some_op(input: &mut Input<'_>) -> MemberOp {

@@ -5,7 +5,7 @@
 //! a list of choices, and some are noise, which makes histories of all kinds.
 
 use sync_core::{
-    commit::{Body, BodyKind, Header, Item, Origin, PackedBody, SecretKey, Signed},
+    commit::{Body, BodyKind, Header, Item, Origin, PackedBody, SecretKey, Signed, SignedHeader},
     content::{ChunkEntry, encode_list},
     ids::{ChangeHash, ChunkHash, CommitHash, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, SpaceTag, derive},
     member::{InviteRefusal, MemberOp, Role, prove_invite},
@@ -192,13 +192,15 @@ fn some_vector() -> VersionVector {
 fn messages() -> Vec<(&'static str, Vec<u8>)> {
     let space = SpaceTag([1; 16]);
     let commit = signed().2;
+    let header = SignedHeader { header: commit.header.clone(), signature: commit.signature };
     let ranges = vec![LogRange { replica: ReplicaId([1; 16]), from: 1, to: 300 }];
     let messages = [
-        ("commits", Message::Commits { space, commits: vec![commit.clone()] }),
+        ("commits", Message::Commits { space, commits: vec![commit] }),
         ("durable", Message::Durable { space, vector: some_vector(), settled: true }),
         ("settled", Message::Settled { space, settled: false }),
         ("ask", Message::Ask { space, ranges }),
-        ("fork", Message::Fork { space, ours: Box::new(commit) }),
+        ("fork", Message::Fork { space, replica: ReplicaId([1; 16]), headers: vec![header] }),
+        ("trace", Message::Trace { space, range: LogRange { replica: ReplicaId([1; 16]), from: 3, to: 70_000 } }),
         ("close", Message::Close { code: CloseCode::Malformed }),
     ];
     let hello = ("hello", vector(include_str!("../../../sync-core/vectors/hello.hex")));

@@ -544,18 +544,28 @@ impl Document {
     /// # Errors
     /// [`DocError::StaleBase`] when `at` does not contain the last change of `replica`.
     pub fn edit(&mut self, replica: ReplicaId, at: &[ChangeHash], ops: &[EntryOp]) -> Result<NewChange, DocError> {
+        if at != self.heads() {
+            // On a document of its own: Automerge finds a place in a text that is not the newest by walking all of it,
+            // once for each character that goes.
+            let mut then = Self::from_changes(self.past(at)?)?;
+            let made = then.edit_now(replica, ops)?;
+            return match self.apply([&made.bytes]) {
+                Ok(()) => Ok(made),
+                // This replica has changes that are not in that past.
+                Err(_) => Err(DocError::StaleBase),
+            };
+        }
+        self.edit_now(replica, ops)
+    }
+
+    fn edit_now(&mut self, replica: ReplicaId, ops: &[EntryOp]) -> Result<NewChange, DocError> {
         self.automerge.set_actor(actor_of(replica));
-        let at = hashes_of(at);
-        let text = self.text_object(Some(&at))?;
+        let text = self.text_object(None)?;
         let automerge = &mut self.automerge;
         let made = guarded(|| {
             // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
             // the process: it is not dropped then, and the document goes as a whole.
-            let mut kept = ManuallyDrop::new(
-                automerge
-                    .transaction_at(PatchLog::inactive(), &at)
-                    .map_err(|error| DocError::Automerge(error.to_string()))?,
-            );
+            let mut kept = ManuallyDrop::new(automerge.transaction());
             let written = write(&mut kept, text.as_ref(), ops);
             let tx = ManuallyDrop::into_inner(kept);
             written?;
@@ -563,10 +573,6 @@ impl Document {
             made.ok_or(DocError::NoChange)
         })?;
         let change = self.automerge.get_change_by_hash(&made).ok_or(DocError::StaleBase)?;
-        // Automerge takes another actor where the heads lack this one's last change.
-        if change.actor_id() != &actor_of(replica) {
-            return Err(DocError::StaleBase);
-        }
         Ok(change.into())
     }
 }
