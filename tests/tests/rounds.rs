@@ -135,7 +135,7 @@ impl Host for Device {
     fn space(&self) -> Option<SpaceView> {
         let space = self.engine.status().into_iter().find(|space| space.space == self.space)?;
         let named = space.name.is_some();
-        Some(SpaceView { arrivals: space.arrivals, named, behind: space.behind, linked: 0 })
+        Some(SpaceView { arrivals: space.arrivals, named, behind: space.behind, linked: 0, reads_only: false })
     }
 
     fn is_quiet(&self) -> bool {

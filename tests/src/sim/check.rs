@@ -117,6 +117,10 @@ impl World {
             if status.root != first.root {
                 return Err(format!("roots of 0 and {index}"));
             }
+            // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
+            if peer.reads_only {
+                continue;
+            }
             if let Some(rounds) = peer.process.as_ref().and_then(|process| process.rounds.as_ref()) {
                 let report = rounds.report();
                 if report.busy || report.lacking > 0 || report.halted.is_some() {
@@ -126,7 +130,8 @@ impl World {
                 return Err(format!("the folder of {index} does not run"));
             }
         }
-        let shown: Vec<usize> = (0..self.peers.len()).filter(|index| self.peers[*index].has_folder).collect();
+        let is_shown = |index: &usize| self.peers[*index].has_folder && !self.peers[*index].reads_only;
+        let shown: Vec<usize> = (0..self.peers.len()).filter(is_shown).collect();
         for pair in shown.windows(2) {
             let (a, b) = (self.peers[pair[0]].fs.tree(), self.peers[pair[1]].fs.tree());
             let mut differs = a.iter().filter(|(path, seen)| b.get(*path) != Some(*seen));

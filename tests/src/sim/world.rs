@@ -762,6 +762,12 @@ impl World {
         for wire in self.net.wires.values_mut() {
             wire.stalled = false;
         }
+        // Events that were lost are made up for by the next full look.
+        for peer in &mut self.peers {
+            if let Some(rounds) = peer.process.as_mut().and_then(|process| process.rounds.as_mut()) {
+                rounds.rescan();
+            }
+        }
         let mut rounds = 0;
         loop {
             self.heal_round()?;

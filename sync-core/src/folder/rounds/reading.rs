@@ -23,6 +23,9 @@ use crate::{
 /// Fewer files than this are not worth a thread.
 const FILES_A_THREAD_MIN: usize = 17;
 
+/// Why a change of the user is not sent.
+const READS_ONLY: &str = "this device may only read: what is changed here stays here";
+
 impl Rounds {
     pub(super) fn ingest(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         let now = host.now().mono_ms;
@@ -373,7 +376,25 @@ impl Rounds {
         self.mark_dirty(host, path, limits::VANISH_MS);
     }
 
+    /// A device that may only read tells nobody what its user changed; everything else goes on.
+    fn keep_to_ourselves(&mut self, ready: &mut Vec<Ready>) {
+        let base = lock(&self.parts.base);
+        ready.retain(|Ready { doc, edit, row }| {
+            if edit.items.is_empty() {
+                return true;
+            }
+            let made = row.as_ref().and_then(|row| Some(base.dir_path(row.parent)?.join(&row.name)));
+            if let Some(path) = base.path_of(doc).or(made) {
+                self.scan_problems.insert(path, READS_ONLY.to_owned());
+            }
+            false
+        });
+    }
+
     fn submit(&mut self, host: &mut dyn Host, mut ready: Vec<Ready>) -> Result<(), RoundError> {
+        if host.space().is_some_and(|space| space.reads_only) {
+            self.keep_to_ourselves(&mut ready);
+        }
         while !ready.is_empty() {
             let rest = ready.split_off(ready.len().min(limits::FOLDER_BATCH));
             let (mut edits, mut rows) = (Vec::new(), Vec::new());
