@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, Engine, EngineError, Event, Now,
-    commits::{TakenIn, is_promotion},
+    commits::TakenIn,
+    door::is_promotion,
     space::{Space, is_in},
 };
 use crate::{
