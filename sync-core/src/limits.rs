@@ -168,6 +168,9 @@ pub const VANISH_MS: u64 = 1_000;
 pub const SETTLE_MS_MAX: u64 = 2_000;
 /// Full scan of a folder; each wait is this, plus or minus a quarter.
 pub const RESCAN_EVERY_MS: u64 = 600_000;
+/// What could not be submitted because its document cannot be read is tried again after this, by a full scan: rarely, for
+/// it is a fault of ours that seldom mends itself.
+pub const UNREADABLE_RETRY_MS: u64 = 60_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
 
