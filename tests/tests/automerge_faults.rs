@@ -12,7 +12,7 @@ use sync_tests::{
     chunk::{Chunk, Key, Op, Value, action, id},
     faults::{
         CASES, Gate, Input, Row, child, door,
-        inputs::{self, ELEMENT, FAULTY, HONEST, LAST, LIST, OTHER, base, document_of_three},
+        inputs::{self, ELEMENT, FAULTY, HONEST, LAST, LIST, OTHER, base, document_of_three, next},
     },
 };
 
@@ -119,6 +119,19 @@ fn an_engine_refuses_what_the_rules_refuse() {
         assert!(taken[..honest.len()].iter().all(|taken| *taken), "{}: an honest change is refused", case.name);
         assert!(taken[honest.len()..].contains(&false), "{}: {taken:?}", case.name);
     }
+}
+
+#[test]
+fn an_operation_may_name_what_is_in_the_commits_past_only() {
+    let there = next().with([Op::put("a", Value::unsigned(2)).over([id(1, 1)])]);
+    let naming = Chunk { other_actors: vec![FAULTY.to_vec()], ..Chunk::new(&OTHER, 1, LAST + 2, &[base().hash()]) }
+        .with([Op::put("a", Value::unsigned(3)).over([id(1, LAST + 1)])]);
+    let mut bench = door::Bench::new();
+    assert_eq!(bench.take(&[base().bytes()]), [true]);
+    bench.stay(true);
+    assert_eq!(bench.take(&[there.bytes(), naming.bytes()]), [true, false], "it is not in the commit's past");
+    bench.stay(false);
+    assert_eq!(bench.take(&[naming.bytes()]), [true], "now it is");
 }
 
 #[test]

@@ -530,4 +530,49 @@ mod tests {
         last.add(3);
         assert!(!last.has_room(0));
     }
+
+    #[test]
+    fn what_others_did_concurrently_takes_no_room() {
+        let store = crate::store::Store::in_memory().expect("opens");
+        let turn = store.begin().expect("begins");
+        let mut tables = turn.tables().expect("opens");
+        // Of two changes the first, by replica 0, is in the past.
+        let row = |id: u8, replica, ops| {
+            let commits = vec![(replica, 1, 0)];
+            ChangeRow { hash: ChangeHash([id; 32]), deps: Vec::new(), max_op: 1, ops, commits, derived: false }
+        };
+        tables.put_change(7, 0, &row(1, 0, 10)).expect("writes");
+        tables.put_change(7, 1, &row(2, 1, limits::DOC_OPS_MAX - 10)).expect("writes");
+        let held = DocRow { handle: 7, heads: Vec::new(), changes: 2, ops: limits::DOC_OPS_MAX, lasts: Vec::new() };
+        let room = |past: Clock, ops| {
+            let (space, past) = (SpaceId([0; 32]), &past);
+            let place = Place { tables: &tables, space, handle: 1, replica: 2, replica_id: [2; 16], n: 1, past };
+            let mut draft = Draft::new(held.clone(), Some(Vec::new()));
+            let first = place.has_room(&mut draft, ops).expect("reads");
+            assert_eq!(place.has_room(&mut draft, ops).expect("reads"), first, "counted once");
+            first
+        };
+        assert!(room(vec![(0, 1)], limits::DOC_OPS_MAX - 10));
+        assert!(!room(vec![(0, 1)], limits::DOC_OPS_MAX - 9));
+        assert!(room(vec![(0, 1), (1, 1)], 0));
+        assert!(!room(vec![(0, 1), (1, 1)], 1));
+    }
+
+    #[test]
+    fn an_ancestor_is_found_however_far_it_is() {
+        let store = crate::store::Store::in_memory().expect("opens");
+        let turn = store.begin().expect("begins");
+        let mut tables = turn.tables().expect("opens");
+        // 0 ← 1 ← 3 ← 4, and 2 beside them.
+        for (index, deps) in [(0, vec![]), (1, vec![0]), (2, vec![0]), (3, vec![1]), (4, vec![3])] {
+            let hash = ChangeHash([index as u8; 32]);
+            let row = ChangeRow { hash, deps, max_op: 1, ops: 1, commits: Vec::new(), derived: false };
+            tables.put_change(7, index, &row).expect("writes");
+        }
+        let held = DocRow { handle: 7, heads: Vec::new(), changes: 5, ops: 5, lasts: Vec::new() };
+        let draft = Draft::new(held, Some(Vec::new()));
+        let descends = |deps: &[u32], from| draft.descends(&tables, deps, from).expect("reads");
+        assert!(descends(&[4], 4) && descends(&[4], 1) && descends(&[4], 0) && descends(&[2, 4], 2));
+        assert!(!descends(&[4], 2) && !descends(&[2], 1) && !descends(&[1], 3));
+    }
 }

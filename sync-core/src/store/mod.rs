@@ -843,6 +843,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_is_found_by_actor_and_counter_until_it_is_set_aside() {
+        let store = Store::in_memory().expect("opens");
+        let turn = store.begin().expect("begins");
+        let mut tables = turn.tables().expect("opens");
+        let (a, b) = ([1; 16], [2; 16]);
+        for (doc, actor, max_op, index) in [(7, a, 10, 1), (7, a, 300, 3), (7, b, 20, 2), (8, a, 400, 4)] {
+            tables.put_made(doc, &actor, max_op, index, &[index as u8]).expect("writes");
+        }
+        let found = |tables: &Tables<'_>, doc, actor, counter| {
+            tables.made(doc, actor, counter).expect("reads").map(|(index, summary)| (index, summary[0]))
+        };
+        assert_eq!(found(&tables, 7, &a, 1), Some((1, 1)));
+        assert_eq!(found(&tables, 7, &a, 10), Some((1, 1)));
+        assert_eq!(found(&tables, 7, &a, 11), Some((3, 3)));
+        assert_eq!(found(&tables, 7, &a, 301), None);
+        assert_eq!(found(&tables, 7, &b, 20), Some((2, 2)));
+        assert_eq!(found(&tables, 7, &b, 21), None);
+        let row = DocRow { handle: 7, heads: Vec::new(), changes: 4, ops: 0, lasts: Vec::new() };
+        tables.put_document(1, &DocId([1; 32]), &row).expect("writes");
+        tables.set_aside(1, |_, _| false).expect("sets aside");
+        assert_eq!((found(&tables, 7, &a, 1), found(&tables, 7, &b, 1)), (None, None));
+        assert_eq!(found(&tables, 8, &a, 1), Some((4, 4)));
+    }
+
+    #[test]
     fn a_turn_that_is_dropped_leaves_nothing() {
         let store = Store::in_memory().expect("opens");
         let turn = store.begin().expect("begins");

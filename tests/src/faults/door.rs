@@ -63,6 +63,8 @@ pub struct Bench {
     auth: CommitHash,
     doc: Option<DocId>,
     writers: Vec<Writer>,
+    /// What new commits come behind, if not behind everything.
+    parents: Option<Vec<CommitHash>>,
     /// New hashes of changes by the ones that they had.
     hashes: BTreeMap<ChangeHash, ChangeHash>,
 }
@@ -95,6 +97,7 @@ impl Bench {
             auth: CommitHash([0; 32]),
             doc: None,
             writers: Vec::new(),
+            parents: None,
             hashes: BTreeMap::new(),
         };
         let founding = Command::CreateSpace {
@@ -138,6 +141,11 @@ impl Bench {
     fn heads(&self) -> Vec<CommitHash> {
         let spaces = self.engine.store().read().expect("reads").spaces().expect("reads");
         spaces.into_iter().find(|(_, row)| row.id == self.space).expect("is in the space").1.heads
+    }
+
+    /// From now on commits come behind what is here now and nothing later, or again behind everything.
+    pub fn stay(&mut self, stay: bool) {
+        self.parents = stay.then(|| self.heads());
     }
 
     /// Hands changes to the engine, each in a commit of its own that has all before it in its past, and says which were
@@ -196,7 +204,8 @@ impl Bench {
         let doc = *self.doc.get_or_insert(DocId::from(hash));
         let body = Body::Changes(vec![Item::Change { doc, bytes }]);
         let encoded = body.encode().expect("is small");
-        let (parents, space, auth) = (self.heads(), self.space, vec![self.auth]);
+        let parents = self.parents.clone().unwrap_or_else(|| self.heads());
+        let (space, auth) = (self.space, vec![self.auth]);
         let Writer { key, replica, n } = &self.writers[writer];
         let (replica, n) = (*replica, n + 1);
         let epoch = InstallEpoch([writer as u8 + 1; 16]);
