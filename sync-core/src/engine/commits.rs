@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    door::{ChangeFault, Draft, Drafts, Place},
+    door::{ChangeFault, Draft, Place},
     space::{Placed, Space, is_in, update_root},
 };
 use crate::{
@@ -200,7 +200,7 @@ impl Space {
                     n: commit.header.n,
                     past,
                 };
-                let mut drafts = Drafts::default();
+                let mut drafts = place.open(items)?;
                 for (index, item) in items.iter().enumerate() {
                     place.draft(&mut drafts, item, index as u32)?;
                 }

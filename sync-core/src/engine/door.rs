@@ -5,7 +5,7 @@
 //! on, and whether the document may grow. Changes add up in a [`Draft`] of each document, which `commits` writes once the
 //! whole commit stands. Nothing here opens a document, but where a derived change is made again to be compared.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     commits::{CommitFault, Fault},
@@ -158,6 +158,33 @@ pub(super) struct Place<'a, 't> {
 }
 
 impl Place<'_, '_> {
+    /// Drafts of the documents that are here. Roots of those that have nothing else are read at once, in the order in which
+    /// they came: the first edit of each names what its root put, and neighbours rest in one body.
+    pub(super) fn open(&self, items: &[Item]) -> Result<Drafts, StoreError> {
+        let mut drafts = Drafts::default();
+        let mut alone = BTreeMap::new();
+        for doc in items.iter().map(Item::doc) {
+            if !drafts.by_doc.contains_key(&doc)
+                && let Some(row) = self.tables.document(self.handle, &doc)?
+            {
+                if row.changes == 1 {
+                    alone.insert(row.handle, doc);
+                }
+                let old_heads = Some(row.heads.clone());
+                drafts.by_doc.insert(doc, Draft::new(row, old_heads));
+            }
+        }
+        let Drafts { by_doc, bodies, looked } = &mut drafts;
+        for doc in alone.into_values() {
+            if let Some(draft) = by_doc.get(&doc)
+                && looked.has_room_for_roots()
+            {
+                looked.read_root(doc, &bodies.change(self.tables, self.handle, &draft.row, 0)?)?;
+            }
+        }
+        Ok(drafts)
+    }
+
     /// Checks one item and adds what it does to the drafts.
     pub(super) fn draft(&self, drafts: &mut Drafts, item: &Item, index: u32) -> Result<(), Fault> {
         let doc = item.doc();
@@ -168,12 +195,6 @@ impl Place<'_, '_> {
     }
 
     fn item(&self, drafts: &mut Drafts, doc: DocId, item: &Item, index: u32) -> Result<(), Stop> {
-        if let Entry::Vacant(vacant) = drafts.by_doc.entry(doc)
-            && let Some(row) = self.tables.document(self.handle, &doc)?
-        {
-            let old_heads = Some(row.heads.clone());
-            vacant.insert(Draft::new(row, old_heads));
-        }
         match item {
             Item::Change { bytes, .. } => self.change(drafts, doc, bytes, false, index),
             Item::Promotion { of, hash, .. } => match self.promotion(drafts, doc, of, hash, index)? {

@@ -34,8 +34,11 @@ type Actor = [u8; 16];
 pub(super) struct Looked {
     /// By document, actor and last counter.
     found: BTreeMap<(DocId, Actor, u64), Summary>,
-    /// Bytes of summaries that were read.
+    /// Bytes of summaries in there.
     bytes: usize,
+    /// Roots that may be asked for. They count once they are: which were read ahead is not the same everywhere.
+    roots: BTreeMap<DocId, (Actor, Summary)>,
+    root_bytes: usize,
 }
 
 impl Looked {
@@ -47,6 +50,34 @@ impl Looked {
     fn read(&mut self, bytes: usize) -> Result<(), Unread> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > limits::COMMIT_PAST_BYTES_MAX { Err(Unread::TooMuch) } else { Ok(()) }
+    }
+
+    /// Whether more roots may be read ahead.
+    pub(super) const fn has_room_for_roots(&self) -> bool {
+        self.root_bytes < limits::COMMIT_PAST_BYTES_MAX
+    }
+
+    /// Sums up the root of a document, from its bytes.
+    pub(super) fn read_root(&mut self, doc: DocId, root: &[u8]) -> Result<(), StoreError> {
+        let damaged = || StoreError::Row { table: "change" };
+        let change = Change::read(root).map_err(|_| damaged())?;
+        let summary = check(&change, &mut ()).map_err(|_| damaged())?;
+        if let Ok(actor) = Actor::try_from(change.head.actor.as_slice()) {
+            self.root_bytes += root.len();
+            self.roots.insert(doc, (actor, summary));
+        }
+        Ok(())
+    }
+
+    /// The root of a document counts from now on, if it is this actor's.
+    fn use_root(&mut self, doc: DocId, actor: Actor) -> Result<(), Unread> {
+        if let Some((of, summary)) = self.roots.remove(&doc)
+            && of == actor
+        {
+            self.read(summary.encode().len())?;
+            self.put(doc, actor, summary);
+        }
+        Ok(())
     }
 
     fn put(&mut self, doc: DocId, actor: Actor, summary: Summary) {
@@ -98,18 +129,14 @@ impl DraftPast<'_, '_, '_> {
             return Ok(());
         }
         // The root is in every past that is not empty.
-        let root = match &draft.new_root {
-            Some(bytes) => bytes.clone(),
-            None if draft.old_heads.is_some() => self.bodies.change(tables, self.place.handle, &draft.row, 0)?,
-            None => return Ok(()),
-        };
-        let damaged = || StoreError::Row { table: "change" };
-        let change = Change::read(&root).map_err(|_| damaged())?;
-        if change.head.actor == actor {
-            let summary = check(&change, &mut ()).map_err(|_| damaged())?;
-            self.looked.read(summary.encode().len())?;
-            self.looked.put(self.doc, actor, summary);
+        if !self.looked.roots.contains_key(&self.doc) {
+            let root = match &draft.new_root {
+                Some(bytes) => bytes.clone(),
+                None if draft.old_heads.is_some() => self.bodies.change(tables, self.place.handle, &draft.row, 0)?,
+                None => return Ok(()),
+            };
+            self.looked.read_root(self.doc, &root)?;
         }
-        Ok(())
+        self.looked.use_root(self.doc, actor)
     }
 }
