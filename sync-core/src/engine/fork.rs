@@ -302,7 +302,12 @@ impl Engine {
         space.forks.insert((old, made_here + 1), row);
         self.dirty = true;
         let space = self.spaces[&handle].row.id;
-        self.effects.push(super::Effect::Event(Event::Rebuilt { space, set_aside: 0, committed_again: 0, not_made: 0 }));
+        self.effects.push(super::Effect::Event(Event::Rebuilt {
+            space,
+            set_aside: 0,
+            committed_again: 0,
+            not_made: 0,
+        }));
         Ok(())
     }
 

@@ -331,8 +331,10 @@ impl World {
                 return Err(self.violation("any causal order gives the same", &what));
             }
             let handle = engine.space_handle(&self.space).unwrap_or_default();
-            let broken = |error: &dyn fmt::Display| self.violation("any causal order gives the same", &error.to_string());
-            let mut library = Library::new(engine.store().read().map_err(|error| broken(&error))?, handle, Shelf::default());
+            let broken =
+                |error: &dyn fmt::Display| self.violation("any causal order gives the same", &error.to_string());
+            let mut library =
+                Library::new(engine.store().read().map_err(|error| broken(&error))?, handle, Shelf::default());
             let mut entries = BTreeMap::new();
             for (doc, (entry, text)) in &expected {
                 let row = library.row(doc).map_err(|error| broken(&error))?;
@@ -449,4 +451,3 @@ impl Peer {
         bytes.find(|bytes| ContentHash::of(bytes) == *hash)
     }
 }
-
