@@ -15,6 +15,7 @@ use crate::{
     limits,
     member::{MemberCommit, MemberError, MemberOp, Role},
     preflight::{ChangeHead, Refusal},
+    probe::{self, Plant, planted},
     store::{
         StoreError, Tables,
         row::{ChangeRow, Clock, CommitRow, DocRow, ReplicaRow},
@@ -190,6 +191,7 @@ impl Space {
         advance(&mut past, replica, verified.header.n);
         let author = Author { device, replica };
         self.write(tables, signed, &verified, author, past, drafts)?;
+        probe::reach("engine.taken-in");
         if verified.header.replica == self.row.replica {
             self.overtaken_at.get_or_insert(held);
         }
@@ -205,6 +207,9 @@ impl Space {
         let mut past = Clock::new();
         for parent in parents {
             let Some((replica, n)) = tables.commit_by_hash(self.handle, parent)? else {
+                if planted(Plant::DropParentCheck) {
+                    continue;
+                }
                 return Ok(None);
             };
             let row = tables.commit_row(self.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
@@ -241,7 +246,7 @@ impl Space {
                 Ok(BTreeMap::new())
             }
             Body::Changes(items) => {
-                if membership.role(&author).is_none_or(|role| role < Role::Writer) {
+                if membership.role(&author).is_none_or(|role| role < Role::Writer) && !planted(Plant::AcceptReader) {
                     return Err(CommitFault::Role.into());
                 }
                 let place = Place {
@@ -325,7 +330,9 @@ impl Space {
             }
             tables.put_document(self.handle, &doc, &draft.row)?;
             let old = draft.old_heads.as_deref();
-            update_root(&mut self.row.root, &self.row.id, &doc, old, &draft.row.heads);
+            if old.is_none() || !planted(Plant::RootNotUpdated) {
+                update_root(&mut self.row.root, &self.row.id, &doc, old, &draft.row.heads);
+            }
             self.changed.push(doc);
         }
         Ok(())
@@ -394,6 +401,7 @@ impl Space {
         advance(&mut past, replica, n);
         let author = Author { device: key.device(), replica };
         self.write(tables, &signed, &verified, author, past, drafts)?;
+        probe::reach("engine.appended");
         Ok(())
     }
 
@@ -617,7 +625,7 @@ impl Place<'_> {
                 .commits
                 .iter()
                 .any(|(replica, n, _)| is_in(self.past, *replica, *n) || (*replica == self.replica && *n == self.n));
-            if !in_past {
+            if !in_past && !planted(Plant::DependencyOutsidePast) {
                 return Ok(None);
             }
             max_op = max_op.max(row.max_op);

@@ -33,6 +33,7 @@ use crate::{
     commit::SecretKey,
     ids::{DeviceId, DocId, SpaceId, context, derive},
     limits,
+    probe::{Plant, planted},
     store::{Edit, Store, StoreError, Tables, Write},
     wire::{self, CloseCode},
 };
@@ -300,8 +301,11 @@ impl Engine {
                 space.flush(&mut tables)?;
             }
         }
-        if self.dirty {
-            turn.commit()?;
+        if self.dirty
+            && let Err(error) = turn.commit()
+            && !planted(Plant::EffectsOnFailedCommit)
+        {
+            return Err(error.into());
         }
         Ok(std::mem::take(&mut self.effects))
     }

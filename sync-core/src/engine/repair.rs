@@ -21,6 +21,7 @@ use crate::{
     limits,
     member::MemberOp,
     preflight::ChangeHead,
+    probe::{Plant, planted},
     store::{
         StoreError, Tables,
         row::{ChangeRow, DocRow, ForkRow, SpaceRow},
@@ -136,7 +137,7 @@ impl Engine {
         let mut commits = 0;
         for (replica, n) in lost {
             let log = &old.replicas[replica];
-            if *n > old.row.own_until(&log.id, log.n) {
+            if *n > old.row.own_until(&log.id, log.n) || planted(Plant::ForkNotCommittedAgain) {
                 continue;
             }
             let row = again.old.rows().commit_row(old.handle, *replica, *n)?;
@@ -324,7 +325,8 @@ impl Again {
         let rows = self.old.rows();
         let old_changes =
             (0..old_row.changes).map(|index| rows.change(old_row.handle, index)).collect::<Result<Vec<_>, _>>()?;
-        let mut twin = Twin { old_row, old_changes, became: BTreeMap::new(), last_own: None, pending: Vec::new(), open: None };
+        let mut twin =
+            Twin { old_row, old_changes, became: BTreeMap::new(), last_own: None, pending: Vec::new(), open: None };
         if let Some(row) = tables.document(new.handle, &doc)? {
             for (index, change) in (0..).zip(&twin.old_changes) {
                 if change.hash.0 == doc.0 || tables.change_index(row.handle, &change.hash)?.is_some() {

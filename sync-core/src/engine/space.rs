@@ -101,8 +101,7 @@ impl Space {
             }
             space.replicas.insert(replica, row);
         }
-        space.forks =
-            rows.fork_rows(&space.row.id)?.into_iter().map(|(replica, n, row)| ((replica, n), row)).collect();
+        space.forks = rows.fork_rows(&space.row.id)?.into_iter().map(|(replica, n, row)| ((replica, n), row)).collect();
         if rows.folder_spaces()?.contains(&space.row.id) {
             space.has_folder = true;
             space.settled = false;
