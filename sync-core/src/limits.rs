@@ -75,6 +75,9 @@ pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Longest chunk list on the wire: `CHUNKS_MAX` entries of 36 bytes.
 pub const CHUNK_LIST_BYTES_MAX: usize = CHUNKS_MAX * 37;
 
+/// Chunk lists above this, of files of some ten gigabytes, are held one at a time.
+pub const CHUNK_LIST_LARGE_BYTES: usize = 1024 * 1024;
+
 /// Most dependencies, other actors and operations of one change.
 pub const CHANGE_DEPS_MAX: usize = 256;
 /// Most other actors one change may name.
@@ -124,8 +127,52 @@ pub const FORWARD_DELAY_MS: u64 = 250;
 /// Middle of the slow timer that repairs whatever was missed; each wait is this, plus or minus half.
 pub const REPAIR_EVERY_MS: u64 = 60_000;
 
-/// A session that has not said hello by then is closed.
+/// A session that has not said hello by then is closed, as is one that has not opened its stream.
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+
+/// A frame that has begun must come further by [`FRAME_PROGRESS_BYTES`] in each of these: a peer that sends one
+/// byte at a time holds memory for nothing, and the slowest honest link is far above this.
+pub const FRAME_STALL_MS: u64 = 10_000;
+/// See [`FRAME_STALL_MS`].
+pub const FRAME_PROGRESS_BYTES: usize = 4 * 1024;
+
+/// Frames that wait for the engine, in bytes, of all sessions together: two turns' worth. Counted by number alone they
+/// could be as many megabytes as inputs may wait.
+pub const FRAMES_WAITING_BYTES_MAX: usize = 2 * TURN_BYTES_MAX;
+
+/// Frames that wait for the stream of one session, in bytes: the window of commits and what is said beside it. A peer
+/// that reads nothing is closed at this, and finds everything again when it comes back.
+pub const SESSION_WAITING_BYTES_MAX: usize = 8 * FRAME_BYTES_MAX;
+
+/// Tips kept for a session in hellos of spaces in which its peer is not known yet: a few vectors of the largest kind,
+/// since who sends them may be nobody.
+pub const PARKED_TIPS_MAX: usize = 2 * REPLICAS_MAX;
+
+/// How long a peer that claims to have something may send nothing of it before others are asked again.
+pub const CATCH_UP_PATIENCE_MS: u64 = 5_000;
+
+/// Shortest pause between two asks of one space: claims on gossip cost their author nothing.
+pub const ASK_EVERY_MS: u64 = 100;
+
+/// Longest request on the join and content protocols: a name, two keys and a signature need a third of it.
+pub const REQUEST_BYTES_MAX: usize = 1024;
+
+/// Bytes that a connection may have under way before its protocol is known to be allowed; a joiner never gets more.
+pub const WINDOW_FIRST_BYTES: u32 = 64 * 1024;
+/// Bytes under way on a session or a connection of gossip: more than QUIC's window of one stream.
+pub const WINDOW_SESSION_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes under way on a connection of contents.
+pub const WINDOW_CONTENT_BYTES: u32 = 16 * 1024 * 1024;
+/// Requests for contents that one connection may have open; a fetch of ours has as many.
+pub const CONTENT_STREAMS_MAX: u32 = 16;
+/// Streams of one connection of gossip: one a common space.
+pub const GOSSIP_STREAMS_MAX: u32 = HELLO_SPACES_MAX as u32;
+/// Connections of one device on the content or gossip protocol: a second one while the first is found to be dead.
+pub const CONNECTIONS_OF_DEVICE_MAX: usize = 2;
+/// Connections of all devices on the content or gossip protocol.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Joiners that are heard at once; one more, and the one that has waited longest goes. A joiner needs a round trip.
+pub const JOINERS_MAX: usize = 16;
 
 /// Longest payload of an announcement: iroh-gossip's frame of 4096 bytes less its envelope.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 3 * 1024;
@@ -157,6 +204,8 @@ pub const VANISH_MS: u64 = 1_000;
 pub const SETTLE_MS_MAX: u64 = 2_000;
 /// Full scan of a folder; each wait is this, plus or minus a quarter.
 pub const RESCAN_EVERY_MS: u64 = 600_000;
+/// A folder whose root is not there, or not readable, looks for it this often.
+pub const HALTED_EVERY_MS: u64 = 10_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
 

@@ -144,7 +144,7 @@ impl VersionVector {
             .iter()
             .filter_map(|(replica, tip)| {
                 let held = other.len_of(replica);
-                (tip.n > held).then_some(LogRange { replica: *replica, from: held + 1, to: tip.n })
+                (tip.n > held).then(|| LogRange { replica: *replica, from: held + 1, to: tip.n })
             })
             .collect()
     }
@@ -218,6 +218,14 @@ mod tests {
             prop_assert!(ab.covers(&a) && ab.covers(&b));
             prop_assert_eq!(ab.causality(&ab), Causality::Equal);
         }
+    }
+
+    #[test]
+    fn a_log_of_the_largest_length_has_nothing_beyond_it() {
+        let of = |n| VersionVector::from_iter([(ReplicaId([7; 16]), Tip::new(n, &CommitHash([1; 32])))]);
+        assert_eq!(of(5).beyond(&of(u64::MAX)), []);
+        let range = LogRange { replica: ReplicaId([7; 16]), from: 6, to: u64::MAX };
+        assert_eq!(of(u64::MAX).beyond(&of(5)), [range]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,11 +17,12 @@ use sync_core::{
     ids::{DeviceId, SpaceId},
     limits,
     store::{Edit, Snapshot, Store, StoreError, Write},
+    wire::CloseCode,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::{clock::Clock, error::NodeError, folder::Mailbox, session::Outgoing};
+use crate::{clock::Clock, error::NodeError, folder::Mailbox};
 
 /// Inputs that wait for a turn: one turn's worth, so that senders feel a slow disk at once.
 const INPUTS_WAITING_MAX: usize = limits::TURN_INPUTS_MAX;
@@ -33,10 +34,36 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Announcements on their way to gossip.
 pub(crate) type Announced = mpsc::Receiver<(SpaceId, Vec<u8>)>;
 
+/// An input, and its place among the bytes that may wait.
+#[derive(Debug)]
+struct Waiting {
+    input: Input,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// What goes to one session: frames, bounded by number and bytes, and a word that ends it whatever waits.
+#[derive(Debug)]
+struct Outbox {
+    frames: mpsc::Sender<Vec<u8>>,
+    waiting_bytes: Arc<AtomicUsize>,
+    end: watch::Sender<Option<CloseCode>>,
+}
+
+/// The other end of an [`Outbox`].
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// To be sent, in order.
+    pub(crate) frames: mpsc::Receiver<Vec<u8>>,
+    /// To be lowered by what was sent.
+    pub(crate) waiting_bytes: Arc<AtomicUsize>,
+    /// Why to end.
+    pub(crate) end: watch::Receiver<Option<CloseCode>>,
+}
+
 /// What tasks of the node share with the engine's thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    sessions: Mutex<BTreeMap<SessionId, mpsc::Sender<Outgoing>>>,
+    sessions: Mutex<BTreeMap<SessionId, Outbox>>,
     mailboxes: Mutex<BTreeMap<SpaceId, Arc<Mailbox>>>,
     waiting: Mutex<BTreeMap<Ticket, oneshot::Sender<Result<Outcome, Refused>>>>,
     tickets: AtomicU64,
@@ -84,7 +111,9 @@ impl StoreCell {
 /// A way to the engine.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineHandle {
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Waiting>,
+    /// Room for frames that wait for a turn.
+    frame_room: Arc<Semaphore>,
     stop: mpsc::Sender<()>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: StoreCell,
@@ -110,7 +139,13 @@ impl EngineHandle {
         });
         // Only to wait on: the thread must outlive the node's own runtime by the turn that it is in.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let handle = Self { inputs, stop, shared: Arc::clone(&shared), store: StoreCell::new(engine.store().clone()) };
+        let handle = Self {
+            inputs,
+            frame_room: Arc::new(Semaphore::new(limits::FRAMES_WAITING_BYTES_MAX)),
+            stop,
+            shared: Arc::clone(&shared),
+            store: StoreCell::new(engine.store().clone()),
+        };
         let actor = Actor { engine, clock, inputs: receiver, stopped, shared, runtime };
         let thread = std::thread::Builder::new().name("kith-engine".into()).spawn(move || actor.run())?;
         Ok((handle, announced, thread))
@@ -119,12 +154,19 @@ impl EngineHandle {
     /// Hands an input over; waits while the engine is busy. What is sent to an engine that stopped is lost, as it would
     /// be with the process.
     pub(crate) async fn send(&self, input: Input) {
-        let _stopped = self.inputs.send(input).await;
+        let _stopped = self.inputs.send(Waiting { input, _room: None }).await;
+    }
+
+    /// Hands a frame over; waits as well while frames of others fill the room.
+    pub(crate) async fn send_frame(&self, session: SessionId, bytes: Vec<u8>) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.frame_room).acquire_many_owned(len).await.ok();
+        let _stopped = self.inputs.send(Waiting { input: Input::Frame { session, bytes }, _room: room }).await;
     }
 
     /// The same from a thread.
     pub(crate) fn send_blocking(&self, input: Input) {
-        let _stopped = self.inputs.blocking_send(input);
+        let _stopped = self.inputs.blocking_send(Waiting { input, _room: None });
     }
 
     fn ticket(&self) -> (Ticket, oneshot::Receiver<Result<Outcome, Refused>>) {
@@ -169,11 +211,14 @@ impl EngineHandle {
     }
 
     /// A name for a new session, and the frames that it is to send.
-    pub(crate) fn open_session(&self) -> (SessionId, mpsc::Receiver<Outgoing>) {
+    pub(crate) fn open_session(&self) -> (SessionId, Outgoing) {
         let session = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = mpsc::channel(crate::session::FRAMES_WAITING_MAX);
-        lock(&self.shared.sessions).insert(session, sender);
-        (session, receiver)
+        let (frames, receiver) = mpsc::channel(crate::session::FRAMES_WAITING_MAX);
+        let (end, ended) = watch::channel(None);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let outgoing = Outgoing { frames: receiver, waiting_bytes: Arc::clone(&waiting_bytes), end: ended };
+        lock(&self.shared.sessions).insert(session, Outbox { frames, waiting_bytes, end });
+        (session, outgoing)
     }
 
     /// Forgets a session that is over.
@@ -200,7 +245,7 @@ impl EngineHandle {
 struct Actor {
     engine: Engine,
     clock: Clock,
-    inputs: mpsc::Receiver<Input>,
+    inputs: mpsc::Receiver<Waiting>,
     stopped: mpsc::Receiver<()>,
     shared: Arc<Shared>,
     runtime: tokio::runtime::Runtime,
@@ -237,15 +282,16 @@ impl Actor {
         let first = self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                input = inputs.recv() => Some(Some(input?)),
+                waiting = inputs.recv() => Some(Some(waiting?)),
                 _ = stopped.recv() => None,
                 () = tokio::time::sleep(wait) => Some(None),
             }
         })?;
         let mut bytes = 0;
-        let mut gathered: Vec<Input> = first.into_iter().collect();
+        // The room of what is taken is free again: the turn's own bound holds for it from here.
+        let mut gathered: Vec<Input> = first.into_iter().map(|waiting| waiting.input).collect();
         while gathered.len() < limits::TURN_INPUTS_MAX && bytes < limits::TURN_BYTES_MAX {
-            let Ok(next) = self.inputs.try_recv() else { break };
+            let Ok(Waiting { input: next, _room }) = self.inputs.try_recv() else { break };
             if let Input::Frame { bytes: frame, .. } = &next {
                 bytes += frame.len();
             }
@@ -276,8 +322,8 @@ impl Actor {
 
     fn carry_out(&self, effect: Effect) {
         match effect {
-            Effect::Send { session, frame } => self.to_session(session, Outgoing::Frame(frame)),
-            Effect::Close { session, code } => self.to_session(session, Outgoing::Close(code)),
+            Effect::Send { session, frame } => self.send(session, frame),
+            Effect::Close { session, code } => self.end(session, code),
             Effect::Announce { space, payload } => {
                 // Gossip is a hint: what it has no room for is found by comparing.
                 let _dropped = self.shared.announcements.try_send((space, payload));
@@ -296,13 +342,23 @@ impl Actor {
         }
     }
 
-    fn to_session(&self, session: SessionId, outgoing: Outgoing) {
-        let mut sessions = lock(&self.shared.sessions);
-        if let Some(sender) = sessions.get(&session)
-            && sender.try_send(outgoing).is_err()
-        {
-            // It takes nothing any more; dropping its sender ends it.
-            sessions.remove(&session);
+    fn send(&self, session: SessionId, frame: Vec<u8>) {
+        let sessions = lock(&self.shared.sessions);
+        let Some(outbox) = sessions.get(&session) else { return };
+        let bytes = frame.len();
+        let waiting = outbox.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = waiting == 0 || waiting + bytes <= limits::SESSION_WAITING_BYTES_MAX;
+        if !has_room || outbox.frames.try_send(frame).is_err() {
+            drop(sessions);
+            // It takes nothing any more.
+            self.end(session, CloseCode::Timeout);
+        }
+    }
+
+    /// Ends a session, whatever waits for it.
+    fn end(&self, session: SessionId, code: CloseCode) {
+        if let Some(outbox) = lock(&self.shared.sessions).remove(&session) {
+            outbox.end.send_replace(Some(code));
         }
     }
 }

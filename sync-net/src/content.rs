@@ -5,6 +5,7 @@
 //! fetched lies in the folder's directory for temporary files under its hash, so a cut loses at most one chunk.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use iroh::{
     Endpoint, EndpointId,
     endpoint::Connection,
@@ -30,7 +31,10 @@ use sync_core::{
     probe::reach,
     wire::CONTENT_ALPN,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -38,17 +42,21 @@ use crate::{
     actor::{EngineHandle, StoreCell, lock},
     folder::{FolderShared, Mailbox},
     frames::{self, FrameReader, FrameWriter},
+    guests::Guests,
     session::{Sessions, device_of},
+    sources::{FETCHES_MAX, Sources},
 };
 
-/// Contents that are fetched at once.
-const FETCHES_MAX: usize = 16;
 /// Bytes of a list or chunk in one frame.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Bytes asked for at once, so that a slow peer can be left for another.
 const REQUEST_BYTES: u64 = 16 << 20;
 /// How long a peer may be silent within an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// A chunk or list that comes more slowly than this over its whole length is asked for elsewhere.
+const SLOWEST_BYTES_PER_SECOND: u64 = 16 * 1024;
+/// What a chunk takes in an encoded list, at most.
+const LISTED_CHUNK_BYTES: u64 = 37;
 /// Pause before all peers are asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -101,16 +109,18 @@ impl Folders {
 pub(crate) struct ContentHandler {
     pub(crate) engine: EngineHandle,
     pub(crate) folders: Arc<Folders>,
+    pub(crate) guests: Arc<Guests>,
     pub(crate) tasks: TaskTracker,
 }
 
 impl ProtocolHandler for ContentHandler {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         let peer = device_of(&connection);
+        let _guest = self.guests.admit(&connection);
         while let Ok((send, receive)) = connection.accept_bi().await {
             let handler = self.clone();
             self.tasks.spawn(async move {
-                let (mut reader, mut writer) = (frames::reader(receive), frames::writer(send));
+                let (mut reader, mut writer) = (frames::request_reader(receive), frames::writer(send));
                 if let Err(error) = handler.serve(peer, &mut reader, &mut writer).await {
                     debug!(peer = peer.short(), %error, "a content was not served");
                 }
@@ -122,7 +132,8 @@ impl ProtocolHandler for ContentHandler {
 
 impl ContentHandler {
     async fn serve(&self, peer: DeviceId, reader: &mut FrameReader, writer: &mut FrameWriter) -> io::Result<()> {
-        let request: ContentRequest = frames::read(reader).await.ok_or(io::ErrorKind::InvalidData)?;
+        let request = tokio::time::timeout(ANSWER_TIMEOUT, frames::read(reader)).await?;
+        let request: ContentRequest = request.ok_or(io::ErrorKind::InvalidData)?;
         let found = self.folders.tagged(peer, request.space).filter(|(space, _)| self.is_member(space, &peer));
         let list = match &found {
             Some(_) => stored_list(&self.engine.store, &request.content)?,
@@ -202,16 +213,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 async fn write_pieces(writer: &mut FrameWriter, mut bytes: Bytes) -> io::Result<()> {
     while !bytes.is_empty() {
         let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
-        writer.send(piece).await?;
+        // Who asks and does not read must not keep a chunk in memory by it.
+        tokio::time::timeout(ANSWER_TIMEOUT, writer.send(piece)).await??;
     }
     Ok(())
 }
 
-/// Reads exactly `len` bytes of frames; more or fewer are the sender's fault.
+/// Reads exactly `len` bytes of frames; more or fewer are the sender's fault, and so is to dribble.
 async fn read_pieces(reader: &mut FrameReader, len: usize) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT + Duration::from_secs(len as u64 / SLOWEST_BYTES_PER_SECOND);
     let mut bytes = Vec::new();
     while bytes.len() < len {
-        let frame = tokio::time::timeout(ANSWER_TIMEOUT, reader.next()).await?;
+        let frame = timeout_at(deadline.min(Instant::now() + ANSWER_TIMEOUT), reader.next()).await?;
         let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)??;
         if frame.is_empty() || bytes.len() + frame.len() > len {
             return Err(io::ErrorKind::InvalidData.into());
@@ -231,9 +244,16 @@ pub(crate) struct Fetcher {
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: tokio::runtime::Handle,
     under_way: Mutex<BTreeSet<(SpaceId, ContentHash)>>,
-    connections: Mutex<BTreeMap<DeviceId, Connection>>,
+    /// The one connection to each peer; whoever needs it first dials, and the others wait for that.
+    connections: Mutex<BTreeMap<DeviceId, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
+    sources: Sources,
     slots: Semaphore,
+    /// Taken while a list above [`limits::CHUNK_LIST_LARGE_BYTES`] is in memory.
+    large_list: Semaphore,
 }
+
+/// The turn of a large list, where the list is one.
+type Room<'a> = Option<SemaphorePermit<'a>>;
 
 /// A content that a folder lacks, and who wants to know when it is here.
 #[derive(Debug, Clone)]
@@ -262,7 +282,9 @@ impl Fetcher {
             runtime,
             under_way: Mutex::default(),
             connections: Mutex::default(),
+            sources: Sources::default(),
             slots: Semaphore::new(FETCHES_MAX),
+            large_list: Semaphore::new(1),
         }
     }
 
@@ -292,13 +314,13 @@ impl Fetcher {
             {
                 let Ok(_slot) = self.slots.acquire().await else { return };
                 for peer in self.peers(&wanted.space) {
-                    match self.fetch_from(peer, wanted).await {
+                    let Some(slot) = self.sources.slot(peer) else { continue };
+                    let fetched = self.fetch_from(peer, wanted).await;
+                    slot.done(&fetched);
+                    match fetched {
                         Ok(true) => return,
                         Ok(false) => {}
-                        Err(error) => {
-                            debug!(peer = peer.short(), %error, "a content did not come");
-                            lock(&self.connections).remove(&peer);
-                        }
+                        Err(error) => debug!(peer = peer.short(), %error, "a content did not come"),
                     }
                 }
             }
@@ -306,7 +328,8 @@ impl Fetcher {
         }
     }
 
-    /// Members of the space that are here, whoever is settled first: it surely has everything.
+    /// Members of the space that are here: those that failed least first, of these those that ever served us, and of these
+    /// whoever is settled, since it surely has everything.
     fn peers(&self, space: &SpaceId) -> Vec<DeviceId> {
         let up = self.sessions.devices();
         let status = self.engine.status();
@@ -315,59 +338,79 @@ impl Fetcher {
             return Vec::new();
         };
         let mut peers: Vec<_> = held.peers.iter().filter(|peer| up.contains(&peer.device)).collect();
-        peers.sort_by_key(|peer| std::cmp::Reverse(peer.synced));
+        peers.sort_by_key(|peer| (self.sources.rank(&peer.device), Reverse(peer.synced)));
         peers.into_iter().map(|peer| peer.device).collect()
     }
 
     async fn connection(&self, peer: DeviceId) -> io::Result<Connection> {
-        let held = lock(&self.connections).get(&peer).cloned();
-        if let Some(held) = held.filter(|held| held.close_reason().is_none()) {
-            return Ok(held);
+        let place = Arc::clone(lock(&self.connections).entry(peer).or_default());
+        let mut held = place.lock().await;
+        if let Some(open) = held.as_ref().filter(|held| held.close_reason().is_none()) {
+            return Ok(open.clone());
         }
         let id = EndpointId::from_bytes(&peer.0).map_err(io::Error::other)?;
         let dial = tokio::time::timeout(ANSWER_TIMEOUT, self.endpoint.connect(id, CONTENT_ALPN)).await?;
         let connection = dial.map_err(io::Error::other)?;
-        lock(&self.connections).insert(peer, connection.clone());
+        *held = Some(connection.clone());
         Ok(connection)
     }
 
     async fn ask(&self, peer: DeviceId, wanted: &Wanted, want: Want) -> io::Result<(ContentResponse, FrameReader)> {
         let connection = self.connection(peer).await?;
-        let (send, receive) = connection.open_bi().await?;
-        let mut writer = frames::writer(send);
         let request = ContentRequest { space: wanted.space.tag(self.own), content: wanted.content.hash, want };
-        frames::write(&mut writer, &request).await?;
-        writer.get_mut().finish().map_err(io::Error::other)?;
-        let mut reader = frames::reader(receive);
-        let response = tokio::time::timeout(ANSWER_TIMEOUT, frames::read(&mut reader)).await?;
-        Ok((response.ok_or(io::ErrorKind::InvalidData)?, reader))
+        // All of it: a peer may as well allow no stream, or take no byte of the request.
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
+            let (send, receive) = connection.open_bi().await?;
+            let mut writer = frames::writer(send);
+            frames::write(&mut writer, &request).await?;
+            writer.get_mut().finish().map_err(io::Error::other)?;
+            let mut reader = frames::reader(receive);
+            let response = frames::read(&mut reader).await.ok_or(io::ErrorKind::InvalidData)?;
+            Ok((response, reader))
+        });
+        answer.await?
     }
 
-    async fn list(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<Option<Vec<ChunkEntry>>> {
+    /// The chunks of a content, and the right to hold so many.
+    async fn list(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<Option<(Vec<ChunkEntry>, Room<'_>)>> {
         let content = wanted.content;
         let stored = stored_list(&self.engine.store, &content.hash)?;
         if let Some(list) = stored.filter(|list| list_hash(list) == content.list) {
-            return Ok(decode_list(&list, content.len));
+            let Some(room) = self.room_for(list.len()) else { return Ok(None) };
+            return Ok(decode_list(&list, content.len).map(|chunks| (chunks, room)));
         }
         let (response, mut reader) = self.ask(peer, wanted, Want::List).await?;
         let ContentResponse::List { len } = response else {
             return Ok(None);
         };
-        if len as usize > limits::CHUNK_LIST_BYTES_MAX {
+        // No chunk is empty, so a content has no more chunks than bytes.
+        let longest = content.len.saturating_add(1).saturating_mul(LISTED_CHUNK_BYTES);
+        if len as usize > limits::CHUNK_LIST_BYTES_MAX || u64::from(len) > longest {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        let Some(room) = self.room_for(len as usize) else { return Ok(None) };
         let list = read_pieces(&mut reader, len as usize).await?;
         if list_hash(&list) != content.list {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the chunk list is not the one that was named"));
         }
-        decode_list(&list, content.len)
-            .map(Some)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the chunk list does not add up"))
+        let chunks = decode_list(&list, content.len);
+        let chunks =
+            chunks.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the chunk list does not add up"))?;
+        Ok(Some((chunks, room)))
+    }
+
+    /// The right to hold a list of this length; `None` while somebody else holds a large one. Nobody waits for it, since
+    /// who waits would keep a slot that others could use.
+    fn room_for(&self, list_bytes: usize) -> Option<Room<'_>> {
+        if list_bytes <= limits::CHUNK_LIST_LARGE_BYTES {
+            return Some(None);
+        }
+        self.large_list.try_acquire().ok().map(Some)
     }
 
     /// Fetches what is missing from one peer; false when the peer does not have it.
     async fn fetch_from(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<bool> {
-        let Some(chunks) = self.list(peer, wanted).await? else {
+        let Some((chunks, _room)) = self.list(peer, wanted).await? else {
             return Ok(false);
         };
         reach("fetch.listed");

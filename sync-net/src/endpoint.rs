@@ -1,4 +1,4 @@
-//! The iroh endpoint and its one allow-list.
+//! The iroh endpoint, its one allow-list, and what a connection may make us hold.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -16,18 +16,14 @@ use iroh::{
     },
 };
 use iroh_mdns_address_lookup::MdnsAddressLookup;
-use sync_core::wire::{CONTENT_ALPN, CloseCode, JOIN_ALPN, SYNC_ALPN};
+use sync_core::{
+    limits,
+    wire::{CONTENT_ALPN, CloseCode, JOIN_ALPN, SYNC_ALPN},
+};
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{actor::EngineStatus, config::Network, error::NodeError, identity, session::device_of};
-
-/// Streams that a peer may have open at once: one for the session, the rest for contents.
-const STREAMS_MAX: u32 = 64;
-/// Bytes in flight on a whole connection: a bound on what a peer makes us hold, which QUIC leaves open. The window of a
-/// stream stays the library's own of 1.25 MB: with 8 MiB one transfer of 200 MB on the loopback address takes 16 s
-/// instead of 1 s, since bursts outrun the receiver and the sender takes that for congestion.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// How often the port of the last time is tried, and the pause between: peers look for us there, and a process that is
 /// just ending may still hold it.
@@ -45,6 +41,7 @@ impl EndpointHooks for AllowList {
     async fn after_handshake<'a>(&'a self, connection: &'a Connection) -> AfterHandshakeOutcome {
         // Whom we dialled we chose ourselves, and QUIC has checked that it is the one.
         if connection.side() == Side::Client {
+            widen(connection);
             return AfterHandshakeOutcome::Accept;
         }
         let status = self.status.borrow();
@@ -54,6 +51,7 @@ impl EndpointHooks for AllowList {
             status.admitted.binary_search(&device_of(connection)).is_ok()
         };
         if allowed {
+            widen(connection);
             return AfterHandshakeOutcome::Accept;
         }
         let alpn = String::from_utf8_lossy(connection.alpn()).into_owned();
@@ -66,12 +64,30 @@ impl EndpointHooks for AllowList {
     }
 }
 
+/// What every connection begins with: one stream and a small window, which is all that a joiner ever needs. Datagrams
+/// are never read, so none are taken. The window of a stream stays the library's own of 1.25 MB: with 8 MiB one transfer
+/// of 200 MB on the loopback address takes 16 s instead of 1 s, since bursts outrun the receiver and the sender takes that
+/// for congestion.
 fn transport() -> QuicTransportConfig {
     QuicTransportConfig::builder()
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .receive_window(VarInt::from_u32(limits::WINDOW_FIRST_BYTES))
+        .datagram_receive_buffer_size(None)
         .build()
+}
+
+/// Gives a connection that is allowed what its protocol needs. QUIC leaves open what a whole connection may make us hold.
+fn widen(connection: &Connection) {
+    let (bidi, uni, window) = match connection.alpn() {
+        SYNC_ALPN => (1, 0, limits::WINDOW_SESSION_BYTES),
+        CONTENT_ALPN => (limits::CONTENT_STREAMS_MAX, 0, limits::WINDOW_CONTENT_BYTES),
+        alpn if alpn == iroh_gossip::ALPN => (1, limits::GOSSIP_STREAMS_MAX, limits::WINDOW_SESSION_BYTES),
+        _ => return,
+    };
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(bidi));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(uni));
+    connection.set_receive_window(VarInt::from_u32(window));
 }
 
 fn builder(network: Network, key: SecretKey, lookup: MemoryLookup) -> Builder {

@@ -2,12 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use iroh::EndpointId;
+use iroh::{
+    EndpointId,
+    endpoint::Connection,
+    protocol::{AcceptError, ProtocolHandler},
+};
 use iroh_gossip::{
     api::{Event, GossipReceiver, GossipSender},
     net::Gossip,
@@ -20,10 +25,37 @@ use sync_core::{
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::actor::{Announced, EngineHandle};
+use crate::{
+    actor::{Announced, EngineHandle},
+    guests::Guests,
+};
 
 /// How often topics without neighbours look for members again: gossip does not heal a split by itself.
 const REJOIN_EVERY: Duration = Duration::from_secs(30);
+
+/// Hands connections to gossip, which itself takes as many as anybody opens.
+#[derive(Debug, Clone)]
+pub(crate) struct GossipHandler {
+    pub(crate) gossip: Gossip,
+    pub(crate) guests: Arc<Guests>,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl ProtocolHandler for GossipHandler {
+    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
+        let guest = self.guests.admit(&connection);
+        let closed = connection.weak_handle().closed();
+        self.tasks.spawn(async move {
+            closed.await;
+            drop(guest);
+        });
+        ProtocolHandler::accept(&self.gossip, connection).await
+    }
+
+    async fn shutdown(&self) {
+        ProtocolHandler::shutdown(&self.gossip).await;
+    }
+}
 
 struct Topic {
     sender: GossipSender,

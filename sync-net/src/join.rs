@@ -1,6 +1,6 @@
 //! The join protocol: an invite's secret proved over a connection, both sides.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use iroh::{
     Endpoint,
@@ -16,7 +16,7 @@ use sync_core::{
 };
 use tracing::{info, warn};
 
-use crate::{actor::EngineHandle, error::NodeError, frames, invite::Invite, session::device_of};
+use crate::{actor::EngineHandle, error::NodeError, frames, guests::Guests, invite::Invite, session::device_of};
 
 /// How long either side waits for the other: a person waits at a terminal.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,15 +25,18 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub(crate) struct JoinHandler {
     pub(crate) engine: EngineHandle,
+    pub(crate) guests: Arc<Guests>,
 }
 
 impl ProtocolHandler for JoinHandler {
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
-        let served = tokio::time::timeout(JOIN_TIMEOUT, self.serve(&connection)).await;
-        if served != Ok(Some(())) {
-            let code = CloseCode::Malformed;
-            connection.close(VarInt::from_u32(code.to_u32()), code.to_string().as_bytes());
-        }
+        let _guest = self.guests.admit(&connection);
+        let code = match tokio::time::timeout(JOIN_TIMEOUT, self.serve(&connection)).await {
+            Ok(Some(())) => CloseCode::Shutdown,
+            Ok(None) => CloseCode::Malformed,
+            Err(_) => CloseCode::Timeout,
+        };
+        connection.close(VarInt::from_u32(code.to_u32()), code.to_string().as_bytes());
         Ok(())
     }
 }
@@ -41,7 +44,7 @@ impl ProtocolHandler for JoinHandler {
 impl JoinHandler {
     async fn serve(&self, connection: &Connection) -> Option<()> {
         let (send, receive) = connection.accept_bi().await.ok()?;
-        let request: JoinRequest = frames::read(&mut frames::reader(receive)).await?;
+        let request: JoinRequest = frames::read(&mut frames::request_reader(receive)).await?;
         let device = device_of(connection);
         let command = Command::Accept {
             space: request.space,
@@ -119,7 +122,7 @@ async fn ask(connection: &Connection, own: DeviceId, name: &str, invite: &Invite
     frames::write(&mut writer, &request).await.ok()?;
     writer.get_mut().finish().ok()?;
     reach("join.asked");
-    let answer = frames::read(&mut frames::reader(receive)).await;
+    let answer = frames::read(&mut frames::request_reader(receive)).await;
     reach("join.welcome");
     answer
 }

@@ -14,11 +14,13 @@ mod error;
 mod folder;
 mod frames;
 mod gossip;
+mod guests;
 mod identity;
 mod invite;
 mod join;
 mod node;
 mod session;
+mod sources;
 mod status;
 
 pub use config::{Network, ShareOptions, UnknownNetwork};

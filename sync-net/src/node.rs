@@ -14,6 +14,7 @@ use sync_core::{
     engine::{Command, Engine, Outcome, SpaceStatus},
     folder::disk::Disk,
     ids::{DeviceId, InstallEpoch, InviteKey, ReplicaId, SpaceId},
+    limits,
     member::{Role, is_good_name},
     probe::reach,
     store::{Store, row::FolderRow},
@@ -31,7 +32,9 @@ use crate::{
     endpoint,
     error::NodeError,
     folder::{FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, trash_dir},
-    gossip, identity,
+    gossip::{self, GossipHandler},
+    guests::Guests,
+    identity,
     invite::Invite,
     join::{self, JoinHandler},
     session::Sessions,
@@ -99,12 +102,19 @@ impl NodeBuilder {
         let gossip = Gossip::builder().spawn(endpoint.clone());
         let sync =
             SyncHandler { engine: handle.clone(), sessions: Arc::clone(&sessions), own, clock, tasks: tasks.clone() };
-        let content = ContentHandler { engine: handle.clone(), folders: Arc::clone(&folders), tasks: tasks.clone() };
+        let content = ContentHandler {
+            engine: handle.clone(),
+            folders: Arc::clone(&folders),
+            guests: Guests::members(),
+            tasks: tasks.clone(),
+        };
+        let announcements = GossipHandler { gossip: gossip.clone(), guests: Guests::members(), tasks: tasks.clone() };
+        let join = JoinHandler { engine: handle.clone(), guests: Guests::new(1, limits::JOINERS_MAX) };
         let router = Router::builder(endpoint.clone())
             .accept(SYNC_ALPN, sync)
             .accept(CONTENT_ALPN, content)
-            .accept(JOIN_ALPN, JoinHandler { engine: handle.clone() })
-            .accept(iroh_gossip::ALPN, gossip.clone())
+            .accept(JOIN_ALPN, join)
+            .accept(iroh_gossip::ALPN, announcements)
             .spawn();
         let dialer = Arc::new(Dialer::default());
         let dialing = Dialing {

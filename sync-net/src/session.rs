@@ -4,23 +4,25 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
-use iroh::endpoint::{Connection, Side, VarInt};
+use futures_util::SinkExt as _;
+use iroh::endpoint::{Connection, RecvStream, SendStream, Side, VarInt};
 use sync_core::{
     engine::{Command, Input, SessionId},
     ids::DeviceId,
+    limits,
     wire::{CloseCode, FRAME_LENGTH_BYTES},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 use crate::{
-    actor::{EngineHandle, lock},
+    actor::{EngineHandle, Outgoing, lock},
     clock::Clock,
     frames,
 };
@@ -31,14 +33,8 @@ pub(crate) const FRAMES_WAITING_MAX: usize = 256;
 /// Two connections made within this time were dialled from both sides at once.
 const SAME_TIME_MS: u64 = 1_000;
 
-/// What a session is to do next.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// Send a frame.
-    Frame(Vec<u8>),
-    /// End for a reason.
-    Close(CloseCode),
-}
+/// How long what waits for a session that ends may still be sent: its last frame says why.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
 /// The sessions that are up, and what they have moved.
 #[derive(Debug, Default)]
@@ -126,30 +122,57 @@ pub(crate) async fn run(
     }
     remember(&engine, &connection, peer).await;
     info!(peer = peer.short(), "session is up");
-    let streams = match connection.side() {
-        Side::Client => connection.open_bi().await,
-        Side::Server => {
-            // The stream shows with the peer's first frame, and ours need not wait for it.
-            connection.accept_bi().await
-        }
-    };
-    if let Ok((send, receive)) = streams {
+    if let Some(streams) = streams(&connection).await {
         engine.send(Input::SessionUp { session, peer }).await;
-        let write = write(&engine, &sessions, session, outgoing, frames::writer(send), &connection);
-        let read = read(&engine, &sessions, session, frames::reader(receive));
-        tokio::select! {
-            () = write => {}
-            reason = read => {
-                if let Some(code) = reason {
-                    close(&connection, code);
-                }
-            }
+        if let Some(code) = exchange(&engine, &sessions, session, outgoing, streams).await {
+            close(&connection, code);
         }
     }
     sessions.forget(&peer, session);
     engine.close_session(session).await;
     close(&connection, CloseCode::Shutdown);
     info!(peer = peer.short(), "session is down");
+}
+
+/// The one stream of a session. A peer that dialled and opens none is closed, as is one that opens it and says nothing.
+async fn streams(connection: &Connection) -> Option<(SendStream, RecvStream)> {
+    if connection.side() == Side::Client {
+        return connection.open_bi().await.ok();
+    }
+    // The stream shows with the peer's first frame, and ours need not wait for it.
+    let hello = Duration::from_millis(limits::HELLO_TIMEOUT_MS);
+    match tokio::time::timeout(hello, connection.accept_bi()).await {
+        Ok(streams) => streams.ok(),
+        Err(_) => {
+            close(connection, CloseCode::Timeout);
+            None
+        }
+    }
+}
+
+/// Frames both ways until one side ends; says with which code to close, where there is a reason.
+async fn exchange(
+    engine: &EngineHandle,
+    sessions: &Sessions,
+    session: SessionId,
+    outgoing: Outgoing,
+    (send, receive): (SendStream, RecvStream),
+) -> Option<CloseCode> {
+    let Outgoing { frames: outgoing, waiting_bytes, mut end } = outgoing;
+    let reason = end.clone();
+    let ended = async { end.wait_for(Option::is_some).await.ok().and_then(|code| *code) };
+    let write = write(engine, sessions, session, outgoing, &waiting_bytes, frames::writer(send));
+    tokio::pin!(write);
+    tokio::select! {
+        code = ended => {
+            // A peer that reads nothing must not keep the session by that.
+            let _cut_short = tokio::time::timeout(CLOSE_GRACE, &mut write).await;
+            code
+        }
+        // Where the engine ends a session, its queue ends as well, and that may show first.
+        () = &mut write => *reason.borrow(),
+        code = read(engine, sessions, session, frames::reader(receive)) => code.or(*reason.borrow()),
+    }
 }
 
 /// Remembers where a peer was met, for the next time.
@@ -167,26 +190,19 @@ async fn write(
     engine: &EngineHandle,
     sessions: &Sessions,
     session: SessionId,
-    mut outgoing: mpsc::Receiver<Outgoing>,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    waiting_bytes: &AtomicUsize,
     mut frames: frames::FrameWriter,
-    connection: &Connection,
 ) {
-    while let Some(next) = outgoing.recv().await {
-        match next {
-            Outgoing::Frame(frame) => {
-                let bytes = frame.len();
-                if frames.send(Bytes::from(frame)).await.is_err() {
-                    return;
-                }
-                sessions.bytes_sent.fetch_add((bytes + FRAME_LENGTH_BYTES) as u64, Ordering::Relaxed);
-                sessions.frames_sent.fetch_add(1, Ordering::Relaxed);
-                engine.send(Input::Written { session, bytes }).await;
-            }
-            Outgoing::Close(code) => {
-                close(connection, code);
-                return;
-            }
+    while let Some(frame) = outgoing.recv().await {
+        let bytes = frame.len();
+        if frames.send(Bytes::from(frame)).await.is_err() {
+            return;
         }
+        waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        sessions.bytes_sent.fetch_add((bytes + FRAME_LENGTH_BYTES) as u64, Ordering::Relaxed);
+        sessions.frames_sent.fetch_add(1, Ordering::Relaxed);
+        engine.send(Input::Written { session, bytes }).await;
     }
 }
 
@@ -202,9 +218,10 @@ async fn read(
             Ok(frame) => {
                 let bytes = (frame.len() + FRAME_LENGTH_BYTES) as u64;
                 sessions.bytes_received.fetch_add(bytes, Ordering::Relaxed);
-                engine.send(Input::Frame { session, bytes: frame.into() }).await;
+                engine.send_frame(session, frame).await;
             }
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Some(CloseCode::FrameTooBig),
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Some(CloseCode::Timeout),
             Err(_) => return None,
         }
     }

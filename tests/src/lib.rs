@@ -7,5 +7,6 @@ pub mod crash;
 pub mod daemon;
 pub mod disk;
 pub mod faults;
+pub mod hostile;
 pub mod kill;
 pub mod sim;

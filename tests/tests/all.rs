@@ -4,6 +4,8 @@ mod automerge_faults;
 mod convergence;
 mod crash_images;
 mod fs_conformance;
+mod fuzz_inputs;
+mod hostile;
 mod nodes;
 mod processes;
 mod rounds;

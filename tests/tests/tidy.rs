@@ -24,8 +24,15 @@ const LONG_FILES: &[(&str, &str)] = &[
 ];
 
 /// Directories of the workspace that hold sources of ours.
-const SOURCES: &[&str] =
-    &["sync-core/src", "sync-net/src", "sync-cli/src", "tests/src", "tests/tests", "fuzz/fuzz_targets"];
+const SOURCES: &[&str] = &[
+    "sync-core/src",
+    "sync-net/src",
+    "sync-cli/src",
+    "tests/src",
+    "tests/tests",
+    "fuzz/fuzz_targets",
+    "fuzz/targets/src",
+];
 /// Those of the libraries.
 const LIBRARIES: &[&str] = &["sync-core/src", "sync-net/src", "sync-cli/src"];
 /// What tools make, wherever it lies.

@@ -4,9 +4,11 @@
 //! imported and from nothing else, so two devices that import the same file at the same place make the very same
 //! document. Parent and name are separate registers: a rename on one machine and a move on another both take effect.
 
+use std::mem::ManuallyDrop;
+
 use automerge::{
     Automerge, ObjId, ObjType, PatchLog, ROOT, ReadDoc as _, ScalarValue, Value,
-    transaction::{CommitOptions, Transactable as _},
+    transaction::{CommitOptions, Transactable as _, Transaction},
 };
 use serde::{Deserialize, Serialize};
 
@@ -542,50 +544,68 @@ impl Document {
     /// # Errors
     /// [`DocError::StaleBase`] when `at` does not contain the last change of `replica`.
     pub fn edit(&mut self, replica: ReplicaId, at: &[ChangeHash], ops: &[EntryOp]) -> Result<NewChange, DocError> {
+        if at != self.heads() {
+            // On a document of its own: Automerge finds a place in a text that is not the newest by walking all of it,
+            // once for each character that goes.
+            let mut then = Self::from_changes(self.past(at)?)?;
+            let made = then.edit_now(replica, ops)?;
+            return match self.apply([&made.bytes]) {
+                Ok(()) => Ok(made),
+                // This replica has changes that are not in that past.
+                Err(_) => Err(DocError::StaleBase),
+            };
+        }
+        self.edit_now(replica, ops)
+    }
+
+    fn edit_now(&mut self, replica: ReplicaId, ops: &[EntryOp]) -> Result<NewChange, DocError> {
         self.automerge.set_actor(actor_of(replica));
-        let at = hashes_of(at);
-        let text = self.text_object(Some(&at))?;
+        let text = self.text_object(None)?;
         let automerge = &mut self.automerge;
         let made = guarded(|| {
-            let mut tx = automerge
-                .transaction_at(PatchLog::inactive(), &at)
-                .map_err(|error| DocError::Automerge(error.to_string()))?;
-            for op in ops {
-                match op {
-                    EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,
-                    EntryOp::Name(name) => tx.put(ROOT, key::NAME, name.as_str())?,
-                    EntryOp::Exec(exec) => tx.put(ROOT, key::EXEC, *exec)?,
-                    EntryOp::Target(target) => tx.put(ROOT, key::TARGET, target.as_str())?,
-                    EntryOp::Content(content) => {
-                        tx.put(ROOT, key::CONTENT, ScalarValue::Bytes(encode_reference(content)))?;
-                    }
-                    EntryOp::Splice(splices) => {
-                        let text = text.as_ref().ok_or(DocError::NotAnEntry("not a text"))?;
-                        for splice in splices.iter().rev() {
-                            tx.splice_text(text, splice.at, splice.delete as isize, &splice.insert)?;
-                        }
-                    }
-                    EntryOp::Keep => {}
-                    EntryOp::Delete => tx.delete(ROOT, key::ALIVE)?,
-                }
-            }
-            if !ops.contains(&EntryOp::Delete) {
-                let last = match tx.get(ROOT, key::ALIVE)? {
-                    Some((Value::Scalar(value), _)) => value.as_u64().unwrap_or_default(),
-                    _ => 0,
-                };
-                tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
-            }
+            // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
+            // the process: it is not dropped then, and the document goes as a whole.
+            let mut kept = ManuallyDrop::new(automerge.transaction());
+            let written = write(&mut kept, text.as_ref(), ops);
+            let tx = ManuallyDrop::into_inner(kept);
+            written?;
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
             made.ok_or(DocError::NoChange)
         })?;
         let change = self.automerge.get_change_by_hash(&made).ok_or(DocError::StaleBase)?;
-        // Automerge takes another actor where the heads lack this one's last change.
-        if change.actor_id() != &actor_of(replica) {
-            return Err(DocError::StaleBase);
-        }
         Ok(change.into())
     }
+}
+
+/// Writes the operations of an edit into a transaction; `text` is the text that splices change.
+fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, ops: &[EntryOp]) -> Result<(), DocError> {
+    for op in ops {
+        match op {
+            EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,
+            EntryOp::Name(name) => tx.put(ROOT, key::NAME, name.as_str())?,
+            EntryOp::Exec(exec) => tx.put(ROOT, key::EXEC, *exec)?,
+            EntryOp::Target(target) => tx.put(ROOT, key::TARGET, target.as_str())?,
+            EntryOp::Content(content) => {
+                tx.put(ROOT, key::CONTENT, ScalarValue::Bytes(encode_reference(content)))?;
+            }
+            EntryOp::Splice(splices) => {
+                let text = text.ok_or(DocError::NotAnEntry("not a text"))?;
+                for splice in splices.iter().rev() {
+                    tx.splice_text(text, splice.at, splice.delete as isize, &splice.insert)?;
+                }
+            }
+            EntryOp::Keep => {}
+            EntryOp::Delete => tx.delete(ROOT, key::ALIVE)?,
+        }
+    }
+    if !ops.contains(&EntryOp::Delete) {
+        let last = match tx.get(ROOT, key::ALIVE)? {
+            Some((Value::Scalar(value), _)) => value.as_u64().unwrap_or_default(),
+            _ => 0,
+        };
+        tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

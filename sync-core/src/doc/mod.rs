@@ -135,8 +135,13 @@ impl Document {
     /// # Errors
     /// When it is not here.
     pub(crate) fn closure(&self, of: ChangeHash) -> Result<Vec<Vec<u8>>, DocError> {
+        self.past(&[of])
+    }
+
+    /// The bytes of some changes and of all that they depend on, dependencies first.
+    fn past(&self, heads: &[ChangeHash]) -> Result<Vec<Vec<u8>>, DocError> {
         let mut wanted = std::collections::BTreeSet::new();
-        let mut open = vec![hash_of(of)];
+        let mut open = hashes_of(heads);
         while let Some(hash) = open.pop() {
             if wanted.insert(hash) {
                 let change = self.automerge.get_change_by_hash(&hash).ok_or(DocError::MissingDependency)?;

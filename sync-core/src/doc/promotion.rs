@@ -6,6 +6,8 @@
 //! edits land in one text. An Automerge upgrade may change its encoding; the golden vector shows it, and the derivation
 //! then gets a new context.
 
+use std::mem::ManuallyDrop;
+
 use automerge::{
     ObjType, ROOT,
     transaction::{CommitOptions, Transactable as _},
@@ -51,9 +53,12 @@ pub fn build<B: AsRef<[u8]>>(history: impl IntoIterator<Item = B>, text: &str) -
     scratch.automerge.set_actor(actor_of(actor(of)));
     let automerge = &mut scratch.automerge;
     guarded(|| {
-        let mut tx = automerge.transaction();
-        let object = tx.put_object(ROOT, "content", ObjType::Text)?;
-        tx.splice_text(&object, 0, 0, text)?;
+        // Not dropped if Automerge panics in it, as for edits.
+        let mut tx = ManuallyDrop::new(automerge.transaction());
+        let written =
+            tx.put_object(ROOT, "content", ObjType::Text).and_then(|object| tx.splice_text(&object, 0, 0, text));
+        let tx = ManuallyDrop::into_inner(tx);
+        written?;
         tx.commit_with(CommitOptions::default().with_message(SCHEMA).with_time(0));
         Ok(())
     })?;

@@ -1,5 +1,7 @@
 //! What the host asks of the engine: spaces, invites, edits and rows.
 
+use std::collections::BTreeMap;
+
 use super::{Effect, Engine, EngineError, Event, Now, commits::CommitFault, space::Space};
 use crate::{
     commit::{Item, Signature, verify},
@@ -142,7 +144,8 @@ impl Engine {
         now: Now,
         command: Command,
     ) -> Result<Result<Outcome, Refused>, EngineError> {
-        self.dirty = true;
+        // A stranger's request that is turned away must not cost a write: `accept` says itself when it writes.
+        self.dirty |= !matches!(command, Command::Accept { .. });
         match command {
             Command::CreateSpace { name, device_name, random, epoch } => {
                 self.create_space(tables, now, name, device_name, random, epoch)
@@ -315,6 +318,7 @@ impl Engine {
                 return refuse(InviteRefusal::Name);
             }
             let op = MemberOp::Accept { invite, device, name, proof };
+            self.dirty = true;
             if let Err(refused) = self.membership(tables, now, handle, op)? {
                 return Ok(Err(refused));
             }
@@ -387,11 +391,19 @@ impl Engine {
         let space = self.spaces.get_mut(&handle).expect("found by its id");
         let changed_before = space.changed.len();
         let mut items = Vec::new();
+        let mut seen: BTreeMap<DocId, Vec<Item>> = BTreeMap::new();
         let mut writes = Vec::new();
         let mut stale = Vec::new();
         for (index, edit) in edits.into_iter().enumerate() {
             match space.current_items(tables, edit.items)? {
-                Some(new) => {
+                Some(mut new) => {
+                    // Two edits may come to the same change, as two deletes of one file do.
+                    new.retain(|item| {
+                        let of_doc: &mut Vec<Item> = seen.entry(item.doc()).or_default();
+                        let is_new = !of_doc.contains(item);
+                        of_doc.extend(is_new.then(|| item.clone()));
+                        is_new
+                    });
                     items.extend(new);
                     writes.extend(edit.writes);
                 }

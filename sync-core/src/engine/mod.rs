@@ -9,13 +9,14 @@
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
 //! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and
-//! `sending` its sending half, `fork` finds where two versions of one log part and `repair` builds a space again without
+//! `sending` its sending half, `hints` what gossip says, `fork` finds where two versions of one log part and `repair` builds a space again without
 //! the one that lost, `command` is what the host asks for. Documents are opened by [`history`](crate::history), for
 //! everybody else; only `repair` opens some, to commit again what was set aside.
 
 mod command;
 mod commits;
 mod fork;
+mod hints;
 mod repair;
 mod sending;
 mod session;
@@ -236,6 +237,8 @@ pub struct Engine {
     device: DeviceId,
     seed: [u8; 32],
     draws: u64,
+    /// The time of the turn.
+    mono_ms: u64,
     spaces: BTreeMap<u32, Space>,
     sessions: BTreeMap<SessionId, Session>,
     effects: Vec<Effect>,
@@ -262,6 +265,7 @@ impl Engine {
             key,
             seed,
             draws: 0,
+            mono_ms: 0,
             spaces,
             sessions: BTreeMap::new(),
             effects: Vec::new(),
@@ -288,6 +292,7 @@ impl Engine {
     pub fn turn(&mut self, now: Now, inputs: Vec<Input>) -> Result<Vec<Effect>, EngineError> {
         debug_assert!(self.effects.is_empty(), "effects of the last turn were taken");
         self.dirty = false;
+        self.mono_ms = now.mono_ms;
         let turn = self.store.begin()?;
         {
             let mut tables = turn.tables()?;
@@ -350,7 +355,12 @@ impl Engine {
         let sessions = self.sessions.values().filter_map(Session::deadline);
         let timers = self.spaces.values().filter_map(|space| space.repair_at);
         let losing = self.spaces.values().any(|space| !space.losing.is_empty()).then_some(0);
-        sessions.chain(timers).chain(losing).min()
+        let asks = self.spaces.values().filter(|space| !space.wanted.is_empty()).map(|space| space.ask_at);
+        // Whoever was asked for silence is asked again when nobody's claims are waited for any more.
+        let silence = self.sessions.values().any(|session| !session.silenced.is_empty());
+        let links = self.sessions.values().filter(|_| silence).flat_map(|session| session.links.values());
+        let patience = links.map(|link| link.patience).filter(|until| *until > self.mono_ms);
+        sessions.chain(timers).chain(losing).chain(asks).chain(patience).min()
     }
 
     /// What is known of each space and of the peers in it.

@@ -17,6 +17,7 @@ impl Engine {
         for handle in handles {
             self.report(handle);
             self.end_silence(handle);
+            self.ask_for_wanted(now, handle);
             let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
             for session in sessions {
                 self.pump(tables, now, session, handle)?;

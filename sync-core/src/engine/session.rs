@@ -56,6 +56,8 @@ pub(super) struct Link {
     pub(super) quiet: bool,
     /// Whether the first catch-up is over, so that what is new came later.
     pub(super) live: bool,
+    /// Until when the peer is waited for, if it claims to have what we lack: each commit of its renews that.
+    pub(super) patience: u64,
 }
 
 impl Link {
@@ -136,7 +138,10 @@ impl Engine {
         self.sessions.iter().any(|(other, state)| {
             *other != session
                 && !state.silenced.contains(&handle)
-                && state.links.get(&handle).is_some_and(|link| !space.vector.covers(&link.durable))
+                && state
+                    .links
+                    .get(&handle)
+                    .is_some_and(|link| self.mono_ms < link.patience && !space.vector.covers(&link.durable))
         })
     }
 
@@ -215,10 +220,21 @@ impl Engine {
                 }
             }
             Message::Durable { space, vector, settled } => {
-                if let Some(link) = self.link(session, &space) {
+                let mut too_many = false;
+                if let Some(handle) = self.linked(session, &space)
+                    && let Some(replica) = self.spaces[&handle].vector.forked_at(&vector).next()
+                {
+                    self.fork(handle, peer);
+                    let range = LogRange { replica, from: 1, to: vector.len_of(&replica) };
+                    self.tell_log(tables, session, handle, range)?;
+                } else if let Some(link) = self.link(session, &space) {
                     link.durable.merge(&vector);
                     link.theirs.merge(&vector);
                     link.settled = settled;
+                    too_many = link.theirs.len() > limits::REPLICAS_MAX;
+                }
+                if too_many {
+                    self.close(session, CloseCode::Malformed, "more replicas than a space may have");
                 }
             }
             Message::Settled { space, settled } => {
@@ -279,7 +295,9 @@ impl Engine {
             // A space that so far only the peer thinks is shared; it learns nothing from silence.
             if let Some(state) = self.sessions.get_mut(&session) {
                 state.parked.retain(|parked| parked.space != hello.space);
-                if state.parked.len() < limits::HELLO_SPACES_MAX {
+                let tips: usize = state.parked.iter().map(|parked| parked.vector.len()).sum();
+                if state.parked.len() < limits::HELLO_SPACES_MAX && tips + hello.vector.len() <= limits::PARKED_TIPS_MAX
+                {
                     state.parked.push(hello);
                 }
             }
@@ -304,6 +322,9 @@ impl Engine {
         if !greeted {
             self.greet(session, &[handle]);
         }
+        // Saying hello again shows nothing of what was claimed before.
+        let before = self.sessions.get(&session).and_then(|state| state.links.get(&handle));
+        let patience = before.map_or(self.mono_ms + limits::CATCH_UP_PATIENCE_MS, |link| link.patience);
         let link = Link {
             theirs: hello.vector.clone(),
             durable: hello.vector,
@@ -312,6 +333,7 @@ impl Engine {
             hold_until: None,
             quiet: hello.flags & SpaceHello::CATCHING_UP != 0,
             live: false,
+            patience,
         };
         if let Some(state) = self.sessions.get_mut(&session) {
             state.forked.remove(&handle);
@@ -347,7 +369,12 @@ impl Engine {
             let space = self.spaces.get_mut(&handle).expect("the session is linked to it");
             let members = space.member_commits.len();
             match space.take_in(tables, signed)? {
-                TakenIn::New => self.took_in(tables, now, handle, Some(session), members)?,
+                TakenIn::New => {
+                    self.took_in(tables, now, handle, Some(session), members)?;
+                    if let Some(link) = self.sessions.get_mut(&session).and_then(|state| state.links.get_mut(&handle)) {
+                        link.patience = now.mono_ms + limits::CATCH_UP_PATIENCE_MS;
+                    }
+                }
                 TakenIn::Known => {}
                 TakenIn::Missing => {
                     // The sender skipped something it thinks we have: compare again from the start.
@@ -432,43 +459,6 @@ impl Engine {
         link.quiet = false;
         link.hold_until = None;
         Ok(())
-    }
-
-    pub(super) fn announcement(
-        &mut self,
-        tables: &mut Tables<'_>,
-        now: Now,
-        space: SpaceId,
-        bytes: &[u8],
-    ) -> Result<(), EngineError> {
-        let (Some(handle), Ok(announcement)) = (self.space_of(&space), wire::decode_announcement(bytes)) else {
-            return Ok(());
-        };
-        let state = self.spaces.get_mut(&handle).expect("found by its id");
-        let held = state.vector.len_of(&announcement.replica);
-        if announcement.n <= held {
-            return Ok(());
-        }
-        let members = state.member_commits.len();
-        if let Some(signed) = &announcement.commit
-            && let TakenIn::New = state.take_in(tables, signed)?
-        {
-            return self.took_in(tables, now, handle, None, members);
-        }
-        let range = LogRange { replica: announcement.replica, from: held + 1, to: announcement.n };
-        self.ask_whoever_has(handle, range);
-        Ok(())
-    }
-
-    /// Asks one linked peer for a part of a log: one that has it if we know of any, else the first.
-    fn ask_whoever_has(&mut self, handle: u32, range: LogRange) {
-        let linked = || self.sessions.iter().filter_map(|(session, state)| Some((*session, state.links.get(&handle)?)));
-        let has = linked().find(|(_, link)| link.theirs.len_of(&range.replica) >= range.to);
-        if let Some((session, _)) = has.or_else(|| linked().next()) {
-            let space = self.spaces[&handle].row.id.tag(self.device);
-            let frame = wire::encode(&Message::Ask { space, ranges: vec![range] });
-            self.effects.push(Effect::Send { session, frame });
-        }
     }
 
     pub(super) fn settled(&mut self, space: SpaceId, upto: Option<u64>) {

@@ -6,7 +6,7 @@ use super::{fork::Losing, session::Link};
 use crate::{
     commit::{Body, BodyKind, PackedBody},
     ids::{CommitHash, DeviceId, DocId, ReplicaId, SpaceId, context, derive},
-    member::{MemberCommit, MemberOp, Membership},
+    member::{self, MemberCommit, MemberOp, Membership},
     store::{
         Rows, StoreError, Tables,
         row::{Clock, ForkRow, ReplicaRow, SpaceRow},
@@ -39,6 +39,10 @@ pub struct Space {
     pub(super) settled: bool,
     pub(super) repair_at: Option<u64>,
     pub(super) announcements: u64,
+    /// Logs of which announcements told, and how long they said these are.
+    pub(super) wanted: BTreeMap<ReplicaId, u64>,
+    /// When they may be asked for.
+    pub(super) ask_at: u64,
     /// Devices that showed a fork or another root, until the process ends.
     pub(super) faults: BTreeSet<DeviceId>,
     /// Logs that forked or ran ahead of their store, by replica and number of the first commit in question.
@@ -76,6 +80,8 @@ impl Space {
             settled: true,
             repair_at: None,
             announcements: 0,
+            wanted: BTreeMap::new(),
+            ask_at: 0,
             faults: BTreeSet::new(),
             forks: BTreeMap::new(),
             losing: Vec::new(),
@@ -112,13 +118,10 @@ impl Space {
 
     /// Puts membership commits in an order that is the same everywhere, and evaluates them all.
     pub(super) fn sort_members(&mut self) {
-        // The sum of a clock grows along the graph.
-        self.member_commits.sort_by_key(|placed| {
-            let height: u64 = placed.clock.iter().map(|(_, n)| n).sum();
-            (height, placed.commit.hash)
-        });
+        self.member_commits
+            .sort_by_key(|placed| member::rank(placed.clock.iter().map(|(_, n)| *n), placed.commit.hash));
         let commits = self.member_commits.iter().map(|placed| &placed.commit);
-        self.membership = Membership::at(self.row.id, commits);
+        self.membership = Membership::at(commits);
     }
 
     /// Members as seen from a point of the graph, given as a clock.
@@ -131,21 +134,23 @@ impl Space {
             .iter()
             .filter(|placed| is_in(past, placed.replica, placed.n))
             .map(|placed| &placed.commit);
-        Membership::at(self.row.id, commits)
+        Membership::at(commits)
     }
 
     /// The newest membership commits in a past, sorted by hash.
     pub(super) fn auth_heads(&self, past: &Clock) -> Vec<CommitHash> {
-        let known: Vec<_> = self.member_commits.iter().filter(|placed| is_in(past, placed.replica, placed.n)).collect();
-        let mut heads: Vec<_> = known
-            .iter()
-            .filter(|placed| {
-                !known.iter().any(|other| {
-                    other.commit.hash != placed.commit.hash && is_in(&other.clock, placed.replica, placed.n)
-                })
-            })
-            .map(|placed| placed.commit.hash)
-            .collect();
+        // From the newest: what is in the past of none that came before here is in that of none at all.
+        let mut covered: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut heads = Vec::new();
+        for placed in self.member_commits.iter().rev().filter(|placed| is_in(past, placed.replica, placed.n)) {
+            if covered.get(&placed.replica).is_none_or(|n| *n < placed.n) {
+                heads.push(placed.commit.hash);
+            }
+            for (replica, n) in &placed.clock {
+                let held = covered.entry(*replica).or_default();
+                *held = (*held).max(*n);
+            }
+        }
         heads.sort_unstable();
         heads.truncate(crate::limits::AUTH_MAX);
         heads

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     doc::entry::Kind,
     ids::{ChangeHash, ContentHash, DocId},
+    limits,
     probe::{self, Plant, planted},
     store::row::{BaseRow, Intent, Stat},
     tree::{Place, RelPath},
@@ -93,13 +94,28 @@ impl<'a> Applier<'a> {
         Self { fs, base, aside, keeper }
     }
 
-    /// Where an entry is now.
+    /// Where an entry is now: it, or a directory that it is in, may be aside.
     fn path(&self, doc: &DocId) -> Option<RelPath> {
-        self.aside.get(doc).cloned().or_else(|| self.base.path_of(doc))
+        let mut below = Vec::new();
+        let mut next = Some(*doc);
+        let top = loop {
+            let Some(doc) = next else { break RelPath::root() };
+            if let Some(temp) = self.aside.get(&doc) {
+                break temp.clone();
+            }
+            let row = self.base.row(&doc)?;
+            below.push(&row.name);
+            next = row.parent;
+            if below.len() > limits::TREE_DEPTH_MAX + 1 {
+                return None;
+            }
+        };
+        Some(below.into_iter().rev().fold(top, |path, name| path.join(name)))
     }
 
     fn target(&self, place: &Place) -> Option<RelPath> {
-        Some(self.base.dir_path(place.parent)?.join(&place.name))
+        let dir = place.parent.map_or_else(|| Some(RelPath::root()), |dir| self.path(&dir))?;
+        Some(dir.join(&place.name))
     }
 
     fn done(&mut self, doc: DocId, row: Option<BaseRow>) -> Applied {
@@ -109,6 +125,9 @@ impl<'a> Applier<'a> {
 
     /// Moves an entry out of the way.
     pub fn put_aside(&mut self, doc: DocId) -> Option<Applied> {
+        if self.aside.contains_key(&doc) {
+            return None;
+        }
         let path = self.path(&doc)?;
         let temp = temp_dir().join(&format!("{ASIDE}{doc}"));
         match self.fs.rename_new(&path, &temp) {
@@ -168,6 +187,10 @@ impl<'a> Applier<'a> {
     pub fn delete(&mut self, doc: DocId, in_history: bool) -> Option<Applied> {
         let path = self.path(&doc)?;
         let row = self.base.row(&doc)?.clone();
+        if self.base.children(Some(doc)).next().is_some() {
+            // What is in it could not go where it belongs: without this row nobody would find it again.
+            return None;
+        }
         let removed = match self.fs.look(&path) {
             Ok(None) => Ok(()),
             Ok(Some(found)) if kind_of(found.kind) != Some(row.kind) => return Some(Applied::Dirty(path)),
@@ -424,5 +447,55 @@ fn failed(path: RelPath, error: &FsError) -> Applied {
     match error.fault() {
         Fault::Exists | Fault::NotFound => Applied::Dirty(path),
         _ => Applied::Problem(path, error.reason()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::disk::Disk;
+
+    struct NoKeeper;
+
+    impl Keeper for NoKeeper {
+        fn keep(&mut self, _: &RelPath, _: &RelPath) -> std::io::Result<()> {
+            Err(std::io::Error::other("everything here rests in history"))
+        }
+    }
+
+    fn place(parent: Option<u8>, name: &str) -> Place {
+        Place { parent: parent.map(doc), name: name.into() }
+    }
+
+    fn doc(id: u8) -> DocId {
+        DocId([id; 32])
+    }
+
+    fn write(applier: &mut Applier<'_>, id: u8, place: &Place, bytes: &[u8]) {
+        let want = Want { heads: vec![], hash: ContentHash::of(bytes), exec: false };
+        let prepared = applier.prepare(doc(id), place, Bytes::Memory(bytes.to_vec()), want, false);
+        let (prepared, _) = prepared.expect("nothing stands there");
+        assert!(matches!(applier.commit(prepared, true), Applied::Done(..)));
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_went_aside_is_deleted_there_and_not_where_it_was() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = Disk::open(dir.path()).expect("opens");
+        disk.make_state_dirs().expect("makes");
+        let (mut base, mut keeper, mut aside) = (Base::default(), NoKeeper, Aside::default());
+        let mut applier = Applier::new(&disk, &mut base, &mut keeper, &mut aside);
+        let done = |applied: Option<Applied>| assert!(matches!(applied, Some(Applied::Done(..))), "{applied:?}");
+        done(applier.make_dir(doc(1), &place(None, "d"), vec![]));
+        write(&mut applier, 2, &place(Some(1), "a"), b"old");
+        assert_eq!(applier.put_aside(doc(1)), None);
+        assert_eq!(applier.put_aside(doc(1)), None, "it is there already");
+        done(applier.make_dir(doc(3), &place(None, "d"), vec![]));
+        write(&mut applier, 4, &place(Some(3), "a"), b"new");
+        assert_eq!(applier.delete(doc(1), true), None, "something of ours is in it");
+        done(applier.delete(doc(2), true));
+        done(applier.delete(doc(1), true));
+        assert_eq!(std::fs::read(dir.path().join("d/a")).expect("reads"), b"new");
+        assert_eq!(disk.list(&temp_dir()).expect("lists"), []);
     }
 }

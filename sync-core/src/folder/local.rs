@@ -4,7 +4,7 @@
 //! identity (device, inode, birth) moved, a directory with everything in it. The rest was made or deleted; a file that
 //! was made with the bytes of one that is gone is told apart later, when its bytes have been read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Base, Found,
@@ -63,14 +63,14 @@ pub struct Local {
 pub fn local(base: &Base, looks: Looks) -> Local {
     let mut matcher = Matcher {
         base,
-        missing: BTreeMap::new(),
+        missing: BTreeSet::new(),
         order: Vec::new(),
         local: Local { touched: looks.touched, ..Local::default() },
     };
     for doc in looks.vanished {
         for doc in base.subtree(doc) {
             if let Some((row, stat)) = base.on_disk(&doc) {
-                matcher.missing.insert((row.kind, stat.identity()), doc);
+                matcher.missing.insert((row.kind, stat.identity(), doc));
                 matcher.order.push(doc);
             }
         }
@@ -78,17 +78,16 @@ pub fn local(base: &Base, looks: Looks) -> Local {
     for (dir, appeared) in looks.appeared {
         matcher.place(Into::Known(dir), appeared);
     }
-    let left: BTreeSet<DocId> = matcher.missing.into_values().collect();
+    let left: BTreeSet<DocId> = matcher.missing.into_iter().map(|(_, _, doc)| doc).collect();
     let mut local = matcher.local;
     local.gone = matcher.order.into_iter().filter(|doc| left.contains(doc)).collect();
     local
 }
 
-type Identity = (Kind, (u64, u64, i64));
-
 struct Matcher<'a> {
     base: &'a Base,
-    missing: BTreeMap<Identity, DocId>,
+    /// Kind and identity of what vanished. Hard links share them, so the entry belongs to the key.
+    missing: BTreeSet<(Kind, (u64, u64, i64), DocId)>,
     order: Vec<DocId>,
     local: Local,
 }
@@ -99,7 +98,10 @@ impl Matcher<'_> {
         let Some(kind) = kind_of(found.kind) else {
             return;
         };
-        if let Some(doc) = self.missing.remove(&(kind, found.stat.identity())) {
+        let identity = found.stat.identity();
+        let of_identity = (kind, identity, DocId([0; 32]))..=(kind, identity, DocId([0xff; 32]));
+        let moved = self.missing.range(of_identity).next().copied();
+        if let Some((_, _, doc)) = moved.filter(|key| self.missing.remove(key)) {
             self.local.moved.push(Moved { doc, into, name, found });
             self.pair(doc, found, children);
             return;
@@ -122,7 +124,7 @@ impl Matcher<'_> {
             match row {
                 Some((known, (row, stat)))
                     if Some(row.kind) == kind_of(child.found.kind)
-                        && self.missing.remove(&(row.kind, stat.identity())).is_some() =>
+                        && self.missing.remove(&(row.kind, stat.identity(), known)) =>
                 {
                     self.pair(known, child.found, child.children);
                 }
@@ -196,6 +198,18 @@ mod tests {
         let local = local(&base(), looks);
         assert_eq!((local.moved[0].doc, local.moved[0].name.as_str()), (doc(2), "a2"));
         assert_eq!(local.gone, [doc(1), doc(3)]);
+    }
+
+    #[test]
+    fn of_two_hard_links_that_vanish_both_are_gone_or_one_moved() {
+        let mut base = base();
+        base.set(doc(5), Some(row(Kind::File, None, "link", 4)));
+        let vanished = || vec![doc(4), doc(5)];
+        let none_left = local(&base, Looks { vanished: vanished(), ..Looks::default() });
+        assert_eq!(none_left.gone, [doc(4), doc(5)]);
+        let one_left =
+            local(&base, Looks { vanished: vanished(), appeared: vec![(None, file("new", 4))], ..Looks::default() });
+        assert_eq!((one_left.moved[0].doc, &one_left.gone[..]), (doc(4), &[doc(5)][..]));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What is to be done on disk so that it shows the tree: tree against base. Pure.
 //!
 //! The base says where everything is now, the view where it should be. The order of the actions is such that each finds
-//! its directory in place: what stands in the way goes aside, then directories are made and everything moves from
+//! its directory in place: what stands in the way goes aside, from deep to shallow, then directories are made and everything moves from
 //! shallow to deep, then bytes are written, and deletes come last, from deep to shallow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Base, Documents, Ignored};
 use crate::{
@@ -80,23 +80,26 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
             _ => {}
         }
     }
+    let staying = staying(base, documents);
     let gone: Vec<DocId> = base
         .rows()
         .filter(|(doc, row)| row.stat.is_some() && view.place_of(doc).is_none() && documents.entry(doc).is_some())
-        .filter(|(doc, _)| !is_hidden(base, documents, doc))
+        .filter(|(doc, _)| !staying.contains(doc))
         .map(|(doc, _)| *doc)
         .collect();
     order(base, moves, dirs, &writes, gone)
 }
 
-/// An entry that lives but cannot be shown here stays where it is, with everything in it.
-fn is_hidden(base: &Base, documents: &Documents, doc: &DocId) -> bool {
-    if documents.view().hidden.is_empty() {
-        return false;
+/// An entry that lives but cannot be shown here stays where it is, and so do the directories that it is in on disk.
+fn staying(base: &Base, documents: &Documents) -> BTreeSet<DocId> {
+    let mut staying = BTreeSet::new();
+    for (doc, _) in &documents.view().hidden {
+        let mut next = base.on_disk(doc).map(|_| *doc);
+        while let Some(doc) = next.filter(|doc| staying.insert(*doc)) {
+            next = base.row(&doc).and_then(|row| row.parent);
+        }
     }
-    let hidden = |doc: &DocId| documents.view().hidden.iter().any(|(hidden, _)| hidden == doc);
-    let above = std::iter::successors(Some(*doc), |doc| base.row(doc).and_then(|row| row.parent));
-    above.take(crate::limits::TREE_DEPTH_MAX + 1).any(|doc| hidden(&doc))
+    staying
 }
 
 fn order(
@@ -121,7 +124,10 @@ fn order(
             aside.insert(occupant);
         }
     }
-    let mut actions: Vec<Action> = aside.iter().map(|doc| Action::Aside { doc: *doc }).collect();
+    let depth_of = |doc: &DocId| base.path_of(doc).map_or(0, |path| path.components().len());
+    let mut aside: Vec<DocId> = aside.into_iter().collect();
+    aside.sort_by_cached_key(|doc| std::cmp::Reverse(depth_of(doc)));
+    let mut actions: Vec<Action> = aside.into_iter().map(|doc| Action::Aside { doc }).collect();
     let mut placed: Vec<(usize, Action)> = dirs
         .into_iter()
         .map(|(depth, doc, place)| (depth, Action::MakeDir { doc, place: place.clone() }))
@@ -130,10 +136,8 @@ fn order(
     placed.sort_by_key(|(depth, _)| *depth);
     actions.extend(placed.into_iter().map(|(_, action)| action));
     actions.extend(writes.iter().map(|(doc, place)| Action::Write { doc: *doc, place: (*place).clone() }));
-    let depths: BTreeMap<DocId, usize> =
-        gone.iter().map(|doc| (*doc, base.path_of(doc).map_or(0, |path| path.components().len()))).collect();
     let mut deletes = gone;
-    deletes.sort_by_key(|doc| std::cmp::Reverse(depths[doc]));
+    deletes.sort_by_cached_key(|doc| std::cmp::Reverse(depth_of(doc)));
     actions.extend(deletes.into_iter().map(|doc| Action::Delete { doc }));
     actions
 }
@@ -267,6 +271,29 @@ mod tests {
         let before = [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a"))];
         let after = [(1, entry(Kind::Dir, None, ".git")), (2, entry(Kind::File, Some(1), "a"))];
         assert_eq!(plan(&base(&before), &documents(&after), &Ignored::default()), []);
+    }
+
+    #[test]
+    fn what_moved_into_a_directory_that_cannot_be_shown_stays_where_it_is() {
+        let before =
+            [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a")), (3, entry(Kind::Dir, None, "e"))];
+        let mut after = before.clone();
+        after[0].1.alive = false;
+        after[1].1.parent = Some(doc(3));
+        after[2].1.name = ".git".into();
+        assert_eq!(plan(&base(&before), &documents(&after), &Ignored::default()), []);
+    }
+
+    #[test]
+    fn what_goes_aside_goes_before_the_directory_that_it_is_in() {
+        let before = [(1, entry(Kind::Dir, None, "d")), (2, entry(Kind::File, Some(1), "a"))];
+        let mut after = before.to_vec();
+        after[0].1.name = "e".into();
+        after[1].1.name = "b".into();
+        after.push((3, entry(Kind::File, Some(1), "a")));
+        after.push((4, entry(Kind::File, None, "d")));
+        let actions = plan(&base(&before), &documents(&after), &Ignored::default());
+        assert_eq!(actions[..2], [Action::Aside { doc: doc(2) }, Action::Aside { doc: doc(1) }]);
     }
 
     #[test]

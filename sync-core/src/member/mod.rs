@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    commit::{SecretKey, Signature, verify},
+    commit::{Body, SecretKey, Signature, verify},
     ids::{CommitHash, DeviceId, InviteKey, SpaceId, context},
     limits,
     probe::{Plant, planted},
@@ -151,6 +151,12 @@ pub fn is_good_name(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= limits::NAME_BYTES_MAX && !name.chars().any(char::is_control)
 }
 
+/// Whether operations are the one genesis that the space's id is the hash of. With anything beside it, or in another
+/// space, a genesis would make an owner of whoever signs a first commit.
+fn is_genesis_of(space: SpaceId, ops: &[MemberOp]) -> bool {
+    ops.len() == 1 && Body::Membership(ops.to_vec()).encode().is_ok_and(|body| SpaceId::from_genesis(&body) == space)
+}
+
 /// Members and invites after a set of membership commits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Membership {
@@ -165,15 +171,35 @@ impl Membership {
     /// # Errors
     /// The first operation that is not allowed; nothing is applied then.
     pub fn apply(&mut self, space: SpaceId, author: DeviceId, ops: &[MemberOp]) -> Result<(), MemberError> {
+        let founds = ops.iter().any(|op| matches!(op, MemberOp::Genesis { .. }));
+        if founds && !is_genesis_of(space, ops) {
+            return Err(MemberError::Genesis);
+        }
+        self.apply_all(author, ops, |invite, device, proof| {
+            verify(&invite.0, context::INVITE_PROOF, &[&space.0, &device.0], proof)
+        })
+    }
+
+    fn apply_all(
+        &mut self,
+        author: DeviceId,
+        ops: &[MemberOp],
+        holds: impl Fn(&InviteKey, &DeviceId, &Signature) -> bool,
+    ) -> Result<(), MemberError> {
         let mut next = self.clone();
         for op in ops {
-            next.apply_one(space, author, op)?;
+            next.apply_one(author, op, &holds)?;
         }
         *self = next;
         Ok(())
     }
 
-    fn apply_one(&mut self, space: SpaceId, author: DeviceId, op: &MemberOp) -> Result<(), MemberError> {
+    fn apply_one(
+        &mut self,
+        author: DeviceId,
+        op: &MemberOp,
+        holds: impl Fn(&InviteKey, &DeviceId, &Signature) -> bool,
+    ) -> Result<(), MemberError> {
         match op {
             MemberOp::Genesis { device, space_name, device_name, .. } => {
                 if self.space_name.is_some() || *device != author {
@@ -206,8 +232,7 @@ impl Membership {
                 if !is_good_name(name) {
                     return Err(MemberError::Name);
                 }
-                let parts: [&[u8]; 2] = [&space.0, &device.0];
-                if !verify(&invite.0, context::INVITE_PROOF, &parts, proof) {
+                if !holds(invite, device, proof) {
                     return Err(MemberError::Proof);
                 }
                 let open = self.invites.get_mut(invite).ok_or(MemberError::UnknownInvite)?;
@@ -225,14 +250,16 @@ impl Membership {
         Ok(())
     }
 
-    /// Evaluates a set of membership commits, given in any order that puts a commit after those in its past, and
-    /// with concurrent ones in an order that is the same everywhere. What a later commit would take twice is left out there: of two concurrent uses
-    /// of a one-use invite the one that comes first holds.
-    pub fn at<'a>(space: SpaceId, commits: impl IntoIterator<Item = &'a MemberCommit>) -> Self {
+    /// Evaluates a set of membership commits, given by ascending [`rank`]. What a later commit would take twice is left
+    /// out there: of two concurrent uses of a one-use invite the one that comes first holds.
+    ///
+    /// Each must have been valid in its own past. Proofs are not checked again: whether one holds depends on nothing else,
+    /// and a signature a commit, each time, would let anybody make membership dear.
+    pub fn at<'a>(commits: impl IntoIterator<Item = &'a MemberCommit>) -> Self {
         let mut membership = Self::default();
         for commit in commits {
             // Each was valid in its own past; what fails here lost against a concurrent one.
-            let _lost_to_a_concurrent_commit = membership.apply(space, commit.author, &commit.ops);
+            let _lost_to_a_concurrent_commit = membership.apply_all(commit.author, &commit.ops, |_, _, _| true);
         }
         membership
     }
@@ -297,6 +324,13 @@ pub enum InviteRefusal {
     Name,
 }
 
+/// The key that puts commits in an order that is the same everywhere, each after its past: how many commits are in its
+/// past, itself included, and then its hash.
+#[must_use]
+pub fn rank(clock: impl IntoIterator<Item = u64>, hash: CommitHash) -> (u64, CommitHash) {
+    (clock.into_iter().fold(0, u64::saturating_add), hash)
+}
+
 /// A membership commit with what evaluation needs of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberCommit {
@@ -312,22 +346,23 @@ pub struct MemberCommit {
 mod tests {
     use super::*;
 
-    const SPACE: SpaceId = SpaceId([1; 32]);
-
     fn key(seed: u8) -> SecretKey {
         SecretKey::from_bytes(&[seed; 32])
     }
 
+    fn genesis(device: DeviceId) -> MemberOp {
+        MemberOp::Genesis { device, random: [0; 32], space_name: "notes".into(), device_name: "desk".into() }
+    }
+
+    fn space() -> SpaceId {
+        let body = Body::Membership(vec![genesis(key(1).device())]).encode().expect("small");
+        SpaceId::from_genesis(&body)
+    }
+
     fn founded() -> Membership {
         let owner = key(1).device();
-        let genesis = MemberOp::Genesis {
-            device: owner,
-            random: [0; 32],
-            space_name: "notes".into(),
-            device_name: "desk".into(),
-        };
         let mut membership = Membership::default();
-        membership.apply(SPACE, owner, &[genesis]).expect("founds");
+        membership.apply(space(), owner, &[genesis(owner)]).expect("founds");
         membership
     }
 
@@ -340,7 +375,7 @@ mod tests {
             invite: InviteKey(key(50).public()),
             device,
             name: "laptop".into(),
-            proof: prove_invite(&key(50), SPACE, device),
+            proof: prove_invite(&key(50), space(), device),
         }
     }
 
@@ -348,30 +383,46 @@ mod tests {
     fn an_invite_takes_in_one_device_and_no_second() {
         let (owner, first, second) = (key(1).device(), key(2).device(), key(3).device());
         let mut membership = founded();
-        membership.apply(SPACE, owner, &[invite(1, Role::Writer)]).expect("invites");
-        membership.apply(SPACE, owner, &[accept(first)]).expect("takes in");
+        membership.apply(space(), owner, &[invite(1, Role::Writer)]).expect("invites");
+        membership.apply(space(), owner, &[accept(first)]).expect("takes in");
         assert_eq!(membership.role(&first), Some(Role::Writer));
         // The same device again changes nothing; another one is turned away.
-        membership.apply(SPACE, first, &[accept(first)]).expect("is idempotent");
-        assert_eq!(membership.apply(SPACE, first, &[accept(second)]), Err(MemberError::UsedUp));
+        membership.apply(space(), first, &[accept(first)]).expect("is idempotent");
+        assert_eq!(membership.apply(space(), first, &[accept(second)]), Err(MemberError::UsedUp));
         assert_eq!(membership.check_invite(&InviteKey(key(50).public()), 10), Err(InviteRefusal::Used));
+    }
+
+    #[test]
+    fn a_genesis_founds_its_own_space_alone_and_nothing_else() {
+        let (owner, stranger) = (key(1).device(), key(9).device());
+        for (author, ops) in [
+            // A second founder; the founder with an operation of its own in the same breath; a founder for somebody else.
+            (stranger, vec![genesis(stranger)]),
+            (stranger, vec![genesis(stranger), invite(1, Role::Owner)]),
+            (owner, vec![genesis(owner), invite(1, Role::Owner)]),
+            (stranger, vec![genesis(owner)]),
+        ] {
+            let mut membership = Membership::default();
+            assert_eq!(membership.apply(space(), author, &ops), Err(MemberError::Genesis));
+            assert_eq!(membership, Membership::default());
+        }
     }
 
     #[test]
     fn strangers_readers_and_forged_proofs_change_nothing() {
         let (owner, stranger) = (key(1).device(), key(9).device());
         let mut membership = founded();
-        assert_eq!(membership.apply(SPACE, stranger, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
-        membership.apply(SPACE, owner, &[invite(2, Role::Reader)]).expect("invites");
+        assert_eq!(membership.apply(space(), stranger, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
+        membership.apply(space(), owner, &[invite(2, Role::Reader)]).expect("invites");
         let MemberOp::Accept { invite: used, name, .. } = accept(stranger) else {
             unreachable!("accept makes an accept")
         };
         let forged =
-            MemberOp::Accept { invite: used, device: stranger, name, proof: prove_invite(&key(51), SPACE, stranger) };
-        assert_eq!(membership.apply(SPACE, owner, &[forged]), Err(MemberError::Proof));
+            MemberOp::Accept { invite: used, device: stranger, name, proof: prove_invite(&key(51), space(), stranger) };
+        assert_eq!(membership.apply(space(), owner, &[forged]), Err(MemberError::Proof));
         let reader = key(2).device();
-        membership.apply(SPACE, owner, &[accept(reader)]).expect("takes in");
-        assert_eq!(membership.apply(SPACE, reader, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
+        membership.apply(space(), owner, &[accept(reader)]).expect("takes in");
+        assert_eq!(membership.apply(space(), reader, &[invite(1, Role::Reader)]), Err(MemberError::NotAllowed));
         assert_eq!(membership.members().count(), 2);
     }
 
@@ -379,7 +430,7 @@ mod tests {
     fn an_invite_ends_with_its_time() {
         let mut membership = founded();
         let key50 = InviteKey(key(50).public());
-        membership.apply(SPACE, key(1).device(), &[invite(1, Role::Writer)]).expect("invites");
+        membership.apply(space(), key(1).device(), &[invite(1, Role::Writer)]).expect("invites");
         assert!(membership.check_invite(&key50, 999).is_ok());
         assert_eq!(membership.check_invite(&key50, 1000), Err(InviteRefusal::Expired));
         assert_eq!(membership.check_invite(&InviteKey([7; 32]), 0), Err(InviteRefusal::Unknown));

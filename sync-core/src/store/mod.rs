@@ -15,6 +15,7 @@ mod unfinished;
 use std::{
     fs::{File, OpenOptions},
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
 };
@@ -76,6 +77,9 @@ pub enum StoreError {
         /// What the file says.
         found: u32,
     },
+    /// The file is not what redb wrote.
+    #[error("the store's file is damaged")]
+    Damaged,
     /// redb failed.
     #[error("the store failed while it was to {operation}")]
     Redb {
@@ -161,8 +165,7 @@ impl Store {
     /// As [`open`](Self::open).
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, StoreError> {
         unfinished::discard(&backend)?;
-        let opened = Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create_with_backend(backend);
-        Self::from_opened(opened)
+        Self::open_with(|| Database::builder().set_cache_size(limits::STORE_CACHE_BYTES).create_with_backend(backend))
     }
 
     /// A store that is gone with its handle.
@@ -173,7 +176,14 @@ impl Store {
         Self::with_backend(redb::backends::InMemoryBackend::new())
     }
 
-    fn from_opened(opened: Result<Database, redb::DatabaseError>) -> Result<Self, StoreError> {
+    /// redb asserts what it reads where it cannot return an error, and a damaged file fails there: that must not end the
+    /// process, which has to say what is the matter.
+    fn open_with(open: impl FnOnce() -> Result<Database, redb::DatabaseError>) -> Result<Self, StoreError> {
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::checked(open())));
+        opened.unwrap_or(Err(StoreError::Damaged))
+    }
+
+    fn checked(opened: Result<Database, redb::DatabaseError>) -> Result<Self, StoreError> {
         let database = match opened {
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked),
             other => other.context("open")?,
@@ -190,6 +200,21 @@ impl Store {
         }
         turn.commit()?;
         Ok(store)
+    }
+
+    /// Checks every page against its checksum, which takes as long as reading the file. Opening does not: it believes a
+    /// file that was closed in order, and a page that rotted since is found here or when it is read.
+    ///
+    /// # Errors
+    /// When it is not as it was committed; [`StoreError::Locked`] while somebody else shares it. The store must be
+    /// dropped then.
+    pub fn check(&mut self) -> Result<(), StoreError> {
+        let database = Arc::get_mut(&mut self.database).ok_or(StoreError::Locked)?;
+        match catch_unwind(AssertUnwindSafe(|| database.check_integrity())) {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) | Err(_) => Err(StoreError::Damaged),
+            Ok(Err(error)) => Err(error).context("check"),
+        }
     }
 
     /// Begins the one write transaction.
@@ -806,6 +831,37 @@ mod tests {
         drop(store);
         let store = Store::open(&path).expect("opens again");
         assert_eq!(store.read().expect("reads").meta::<u32>("x").expect("reads"), Some(7));
+    }
+
+    #[test]
+    fn a_store_is_checked_page_by_page() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kith.redb");
+        let mut store = Store::open(&path).expect("opens");
+        let turn = store.begin().expect("begins");
+        turn.tables().expect("opens").put_doc_snapshot(1, 1, &[7; 9000]).expect("writes");
+        turn.commit().expect("commits");
+        assert!(matches!(store.clone().check(), Err(StoreError::Locked)));
+        store.check().expect("is sound");
+        drop(store);
+        let mut bytes = std::fs::read(&path).expect("reads");
+        let page = bytes.windows(100).position(|window| window == [7; 100]).expect("rests in the file");
+        bytes[page] = 8;
+        std::fs::write(&path, bytes).expect("writes");
+        let mut store = Store::open(&path).expect("opens: nothing reads that page");
+        assert!(store.check().is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_store_is_an_error() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("kith.redb");
+        drop(Store::open(&path).expect("opens"));
+        let sound = std::fs::read(&path).expect("reads");
+        for cut in [1, 9, 64, 320, 4096, sound.len() / 2, sound.len() - 1] {
+            std::fs::write(&path, &sound[..cut]).expect("writes");
+            assert!(Store::open(&path).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

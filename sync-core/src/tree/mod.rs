@@ -91,6 +91,7 @@ impl View {
             }
         }
         view.place(entries, &mut siblings);
+        view.hide_the_rest(&alive);
         view
     }
 
@@ -125,7 +126,8 @@ impl View {
             let Some(docs) = siblings.remove(&parent) else {
                 continue;
             };
-            let names = settle_names(entries, &docs);
+            let (names, nameless) = settle_names(entries, &docs);
+            self.hidden.extend(nameless.into_iter().map(|doc| (doc, NameFault::Taken)));
             for (name, doc) in &names {
                 let entry = &entries[doc];
                 if depth >= limits::TREE_DEPTH_MAX {
@@ -142,6 +144,13 @@ impl View {
             }
             self.children.insert(parent, names);
         }
+    }
+
+    /// What is in a directory that cannot be shown cannot be shown either, and must not read as deleted.
+    fn hide_the_rest(&mut self, alive: &BTreeSet<DocId>) {
+        let hidden: BTreeSet<DocId> = self.hidden.iter().map(|(doc, _)| *doc).collect();
+        let rest = alive.iter().filter(|doc| !self.places.contains_key(doc) && !hidden.contains(doc));
+        self.hidden.extend(rest.map(|doc| (*doc, NameFault::Above)));
     }
 
     /// Where an entry is shown; `None` when it is not.
@@ -204,8 +213,9 @@ fn alive(entries: &BTreeMap<DocId, Entry>, parents: &BTreeMap<DocId, Option<DocI
     alive
 }
 
-/// Directories keep their names before files, then the smaller id does; the others are shown beside it.
-fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<String, DocId> {
+/// Directories keep their names before files, then the smaller id does; the others are shown beside it. Those for whom
+/// every such name is taken, which takes somebody's intent, come back without one.
+fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> (BTreeMap<String, DocId>, Vec<DocId>) {
     let mut claims: Vec<DocId> = docs.to_vec();
     claims.sort_by_key(|doc| (entries[doc].kind, *doc));
     let mut names: BTreeMap<String, DocId> = BTreeMap::new();
@@ -218,28 +228,30 @@ fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> BTreeMap<St
             std::collections::btree_map::Entry::Occupied(_) => losers.push(doc),
         }
     }
+    let mut nameless = Vec::new();
     for doc in losers {
         let name = &entries[&doc].name;
-        // The whole id ends any clash of clashes.
         let free = (6..=64)
             .step_by(2)
             .map(|digits| clash_name(name, &doc.to_string()[..digits]))
             .find(|name| !names.contains_key(name));
-        if let Some(free) = free {
-            names.insert(free, doc);
+        match free {
+            Some(free) => drop(names.insert(free, doc)),
+            None => nameless.push(doc),
         }
     }
-    names
+    (names, nameless)
 }
 
-/// `stem (mark).ext`, shortened so that it still fits a component.
+/// `stem (mark).ext`, shortened so that it still fits a component. What follows a dot and leaves no room for a stem is no
+/// extension.
 #[must_use]
 pub fn clash_name(name: &str, mark: &str) -> String {
+    let suffix = format!(" ({mark})");
     let (stem, extension) = match name.rfind('.') {
-        Some(dot) if dot > 0 => name.split_at(dot),
+        Some(dot) if dot > 0 && name.len() - dot + suffix.len() < limits::COMPONENT_BYTES_MAX => name.split_at(dot),
         _ => (name, ""),
     };
-    let suffix = format!(" ({mark})");
     let room = limits::COMPONENT_BYTES_MAX.saturating_sub(suffix.len() + extension.len());
     let mut end = room.min(stem.len());
     while !stem.is_char_boundary(end) {
@@ -318,6 +330,40 @@ mod tests {
         let view = View::of(&tree(&[(1, entry(Kind::File, None, "..", 1))]));
         assert_eq!(path(&view, 1), None);
         assert_eq!(view.hidden.len(), 1);
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_cannot_be_shown_is_hidden_too() {
+        let view = View::of(&tree(&[
+            (1, entry(Kind::Dir, None, ".git", 1)),
+            (2, entry(Kind::Dir, Some(1), "d", 1)),
+            (3, entry(Kind::File, Some(2), "a", 1)),
+        ]));
+        let hidden: BTreeMap<DocId, NameFault> = view.hidden.iter().copied().collect();
+        let all = [(1, NameFault::Reserved), (2, NameFault::Above), (3, NameFault::Above)];
+        assert_eq!(hidden, all.map(|(id, fault)| (DocId([id; 32]), fault)).into());
+    }
+
+    #[test]
+    fn an_entry_whose_every_name_is_taken_is_hidden_and_said() {
+        let mut entries = vec![(1, entry(Kind::Dir, None, "a", 1)), (99, entry(Kind::File, None, "a", 1))];
+        for (index, digits) in (6..=64).step_by(2).enumerate() {
+            let name = clash_name("a", &DocId([99; 32]).to_string()[..digits]);
+            entries.push((2 + index as u8, entry(Kind::File, None, &name, 1)));
+        }
+        let view = View::of(&tree(&entries));
+        assert_eq!(view.hidden, [(DocId([99; 32]), NameFault::Taken)]);
+    }
+
+    #[test]
+    fn the_name_of_a_clash_fits_whatever_the_extension() {
+        for name in ["a".repeat(255), format!("a.{}", "x".repeat(253)), format!("{}.x", "ü".repeat(126)), ".x".into()]
+        {
+            let shown = clash_name(&name, "010101");
+            assert_eq!(check_name(&shown), Ok(()), "{shown}");
+            assert!(shown.contains(" (010101)"));
+        }
+        assert_eq!(clash_name(".tar.gz", "010101"), ".tar (010101).gz");
     }
 
     proptest! {

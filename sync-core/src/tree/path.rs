@@ -20,6 +20,12 @@ pub enum NameFault {
     /// Under too many directories.
     #[error("too many directories deep")]
     TooDeep,
+    /// Another entry has it, and all that would be shown instead of it.
+    #[error("the name is taken")]
+    Taken,
+    /// A directory above it cannot stand on this disk.
+    #[error("it is in a directory that cannot be shown")]
+    Above,
     /// Of our own state or of a version-control system.
     #[error("the name is reserved")]
     Reserved,

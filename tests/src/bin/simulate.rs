@@ -28,10 +28,7 @@ fn main() -> ExitCode {
 }
 
 fn log(seed: u64, peers: usize) -> ExitCode {
-    let (outcomes, lines) = world::run_logged(seed, peers);
-    for line in lines {
-        println!("{line}");
-    }
+    let outcomes = world::run_logged(seed, peers, |line| println!("{line}"));
     println!("{:?}", outcomes.totals);
     match outcomes.violation {
         None => ExitCode::SUCCESS,

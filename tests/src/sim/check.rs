@@ -216,17 +216,20 @@ impl World {
         Ok(())
     }
 
-    /// Every content that a user left in a file is in a file, in what was kept, or in history.
+    /// Every content that a user left in a file is in a file, in what was kept, or in history; of a text that was merged
+    /// before it was ever alone in history, all lines are together in one of these.
     fn no_user_byte_is_lost(&self) -> Result<(), Violation> {
-        let mut held: BTreeSet<ContentHash> = BTreeSet::new();
+        let mut held = self.history()?;
         for peer in &self.peers {
-            held.extend(peer.fs.contents().iter().map(|bytes| ContentHash::of(bytes)));
+            held.extend(peer.fs.contents().iter().map(|bytes| (ContentHash::of(bytes), bytes.to_vec())));
         }
-        held.extend(self.history()?);
+        let is_held = |bytes: &[u8]| {
+            held.contains_key(&ContentHash::of(bytes)) || held.values().any(|other| has_all_lines(other, bytes))
+        };
         for (index, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.has_folder) {
             for saved in peer.fs.saved() {
                 let let_go = saved.ended_ns.is_some() || saved.excused;
-                if !let_go && !held.contains(&ContentHash::of(&saved.bytes)) {
+                if !let_go && !is_held(&saved.bytes) {
                     let shown = String::from_utf8_lossy(&saved.bytes).chars().take(200).collect::<String>();
                     let what = format!("{} of {index}, {} bytes: {shown:?}", saved.path, saved.bytes.len());
                     return Err(self.violation("no user byte is lost", &what));
@@ -249,9 +252,9 @@ impl World {
         Ok(())
     }
 
-    /// Hashes of all contents that documents ever had.
-    fn history(&self) -> Result<BTreeSet<ContentHash>, Violation> {
-        let mut held = BTreeSet::new();
+    /// All contents that documents ever had, but for those that rest in files.
+    fn history(&self) -> Result<BTreeMap<ContentHash, Vec<u8>>, Violation> {
+        let mut held = BTreeMap::new();
         let (handle, snapshot) = self.snapshot(0)?;
         let mut rows = Vec::new();
         let listed = snapshot.each_document(handle, |doc, row| rows.push((doc, row)));
@@ -265,11 +268,11 @@ impl World {
                 let content = document.content_at(&[change.hash]).map_err(|error| broken(&error))?;
                 match content.map(|(_, content)| content) {
                     Some(Content::Inline(bytes)) => {
-                        held.insert(ContentHash::of(&bytes));
+                        held.insert(ContentHash::of(&bytes), bytes);
                     }
                     Some(Content::Text) => {
                         let text = document.text_at(&[change.hash]).map_err(|error| broken(&error))?;
-                        held.extend(text.map(|text| ContentHash::of(text.as_bytes())));
+                        held.extend(text.map(|text| (ContentHash::of(text.as_bytes()), text.into_bytes())));
                     }
                     Some(Content::Reference(_)) | None => {}
                 }
@@ -392,6 +395,12 @@ impl World {
         let status = engine.status().remove(0);
         Ok((engine, status.root, status.vector))
     }
+}
+
+/// Whether a text has every line of another.
+fn has_all_lines(text: &[u8], of: &[u8]) -> bool {
+    let lines: BTreeSet<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    std::str::from_utf8(of).is_ok() && of.split(|byte| *byte == b'\n').all(|line| lines.contains(line))
 }
 
 /// Gives a turn in which nothing may be refused.

@@ -150,6 +150,11 @@ impl SimFs {
         self.state().faults.per_mille = per_mille;
     }
 
+    /// Takes back all faults that are to come.
+    pub fn heal(&self) {
+        self.state().faults.heal();
+    }
+
     /// Takes the power away at the n-th call from now: it and all after it fail, until [`crash`](Self::crash) or
     /// [`restart`](Self::restart).
     pub fn cut_power_at(&self, nth: u64) {

@@ -42,7 +42,7 @@ pub struct World {
     pub(super) space: SpaceId,
     pub(super) checks: Checks,
     trace: blake3::Hasher,
-    log: Option<Vec<String>>,
+    log: Option<fn(&str)>,
     next_fd: u64,
     totals: Totals,
     /// Whether faults are over.
@@ -94,13 +94,12 @@ pub fn run(seed: u64, peers: usize) -> Outcomes {
     World::new(seed, peers).run()
 }
 
-/// Runs a seed and also tells, line by line, what happened.
+/// Runs a seed and also tells, line by line, what happens.
 #[must_use]
-pub fn run_logged(seed: u64, peers: usize) -> (Outcomes, Vec<String>) {
+pub fn run_logged(seed: u64, peers: usize, log: fn(&str)) -> Outcomes {
     let mut world = World::new(seed, peers);
-    world.log = Some(Vec::new());
-    let outcomes = world.go();
-    (outcomes, world.log.take().unwrap_or_default())
+    world.log = Some(log);
+    world.run()
 }
 
 impl World {
@@ -151,10 +150,6 @@ impl World {
     }
 
     fn run(mut self) -> Outcomes {
-        self.go()
-    }
-
-    fn go(&mut self) -> Outcomes {
         let violation = self.try_run().err();
         self.totals.peer_ms = (self.now_ms - START_MS).unsigned_abs() * self.peers.len() as u64;
         Outcomes { trace: *self.trace.finalize().as_bytes(), totals: self.totals, violation }
@@ -175,8 +170,8 @@ impl World {
     fn note(&mut self, what: &str) {
         self.trace.update(what.as_bytes());
         self.trace.update(&[0]);
-        if let Some(log) = &mut self.log {
-            log.push(format!("{:>10} {what}", self.now_ms - START_MS));
+        if let Some(log) = self.log {
+            log(&format!("{:>10} {what}", self.now_ms - START_MS));
         }
     }
 
@@ -620,7 +615,17 @@ impl World {
             fs.schedule(1 + self.rng.below(50), Job::new(&action, fd).into_steps());
         }
         let (now_ms, space) = (self.now_ms, self.space);
+        let written = fs.writes().len();
         let turned = self.peers[index].round(now_ms, &space);
+        if self.log.is_some() {
+            for write in &fs.writes()[written..] {
+                self.note(&format!("  {index}: {} {}", write.operation, write.path));
+            }
+            let status = self.peers[index].status(&self.space);
+            let bytes: usize = fs.contents().iter().map(|bytes| bytes.len()).sum();
+            let commits = status.map_or(0, |status| status.arrivals);
+            self.note(&format!("  {index} has {commits} commits and {bytes} bytes"));
+        }
         let dead = fs.is_dead();
         self.note(&format!("{index} does a round, {} calls so far{}", fs.calls(), if dead { ", and dies" } else { "" }));
         self.disarm(index, power, &turned)?;
@@ -748,7 +753,7 @@ impl World {
         for index in 0..self.peers.len() {
             let peer = &mut self.peers[index];
             peer.disk.heal();
-            peer.fs.fail_often(Vec::new());
+            peer.fs.heal();
             peer.fs.set_watch_faults(WatchFaults::default());
             if let Some(mut job) = peer.typing.take() {
                 let fs = peer.fs.clone();

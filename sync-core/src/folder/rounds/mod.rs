@@ -114,6 +114,8 @@ pub struct Rounds {
     retry_ms: u64,
     settled: Option<u64>,
     halted: Option<String>,
+    /// Whether what a crash left halfway was put back.
+    recovered: bool,
     /// Entries that are out of the way of others in the middle of a plan.
     aside: Aside,
     /// Documents that are open.
@@ -171,6 +173,7 @@ impl Rounds {
             retry_ms: 0,
             settled: None,
             halted: None,
+            recovered: false,
             aside: Aside::default(),
             shelf: Shelf::default(),
             parts,
@@ -219,6 +222,7 @@ impl Rounds {
             Err(error) => {
                 host.event(&Event::CannotStart(&error));
                 self.halted = Some(error.to_string());
+                self.retry_ms = host.now().mono_ms + limits::HALTED_EVERY_MS;
                 Ok(())
             }
         }
@@ -246,7 +250,10 @@ impl Rounds {
     /// waits for its first peer.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
-        if !self.caught_up || self.halted.is_some() {
+        if self.halted.is_some() {
+            return Some(self.retry_ms);
+        }
+        if !self.caught_up {
             return None;
         }
         let retry = (!self.write_problems.is_empty()).then_some(self.retry_ms);
@@ -308,11 +315,13 @@ impl Rounds {
     }
 
     fn try_recover(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        self.halted = None;
         let snapshot = host.snapshot()?;
         let rows = snapshot.bases(self.parts.folder)?;
         let is_new = rows.is_empty();
         {
             let mut base = lock(&self.parts.base);
+            *base = Base::default();
             for (doc, row) in rows {
                 base.set(doc, Some(row));
             }
@@ -321,6 +330,9 @@ impl Rounds {
         if self.halted.is_some() {
             return Ok(());
         }
+        self.recovered = true;
+        self.rescan_ms = 0;
+        self.planned = false;
         self.apply(host, |applier| applier.recover())?;
         probe::reach("folder.recovered");
         snapshot.each_document(self.parts.space_handle, |doc, _| {
@@ -349,9 +361,9 @@ impl Rounds {
             Some("its directory is missing or was replaced by another one".into())
         } else if found.is_some() {
             let mut text = String::new();
-            let read = fs.open(&marker).map(|mut file| std::io::Read::read_to_string(&mut file, &mut text));
-            let same = matches!(read, Ok(Ok(_))) && text == expected;
-            (!same).then(|| "its directory belongs to another folder".to_owned())
+            let failed = |source| FsError { operation: "read", path: marker.clone(), source };
+            std::io::Read::read_to_string(&mut fs.open(&marker)?, &mut text).map_err(failed)?;
+            (text != expected).then(|| "its directory belongs to another folder".to_owned())
         } else if is_new {
             fs.make_state_dirs()?;
             // Whole or not at all: half a marker would be another folder's.
@@ -387,8 +399,17 @@ impl Rounds {
     }
 
     fn try_round(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
-        if self.halted.is_some() {
-            return Ok(());
+        if !self.recovered || self.halted.is_some() {
+            let now = host.now().mono_ms;
+            if now < self.retry_ms {
+                return Ok(());
+            }
+            self.retry_ms = now + limits::HALTED_EVERY_MS;
+            // The disk may be there again.
+            self.try_recover(host)?;
+            if self.halted.is_some() {
+                return Ok(());
+            }
         }
         self.read_documents(host)?;
         if !self.caught_up {

@@ -42,6 +42,13 @@ impl Faults {
         Self { at: BTreeMap::new(), per_mille: Vec::new(), power_cut: None, rng }
     }
 
+    /// Takes back all that are to come.
+    pub(super) fn heal(&mut self) {
+        self.at.clear();
+        self.per_mille.clear();
+        self.power_cut = None;
+    }
+
     /// What happens to this call instead of what was asked.
     pub(super) fn at_call(&mut self, call: u64, writes: bool) -> Option<DiskFault> {
         let fits = |fault: &DiskFault| writes || *fault != DiskFault::NoSpace;

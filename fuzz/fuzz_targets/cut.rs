@@ -1,0 +1,6 @@
+//! `cut` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("cut"), |bytes: &[u8]| sync_fuzz::run("cut", bytes));

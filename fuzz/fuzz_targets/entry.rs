@@ -1,0 +1,6 @@
+//! `entry` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("entry"), |bytes: &[u8]| sync_fuzz::run("entry", bytes));

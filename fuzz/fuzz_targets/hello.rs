@@ -1,0 +1,6 @@
+//! `hello` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("hello"), |bytes: &[u8]| sync_fuzz::run("hello", bytes));

@@ -1,0 +1,6 @@
+//! `invite` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("invite"), |bytes: &[u8]| sync_fuzz::run("invite", bytes));

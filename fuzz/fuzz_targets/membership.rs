@@ -1,0 +1,6 @@
+//! `membership` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("membership"), |bytes: &[u8]| sync_fuzz::run("membership", bytes));

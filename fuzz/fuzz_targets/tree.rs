@@ -1,0 +1,6 @@
+//! `tree` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("tree"), |bytes: &[u8]| sync_fuzz::run("tree", bytes));

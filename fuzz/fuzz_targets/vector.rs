@@ -1,0 +1,6 @@
+//! `vector` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("vector"), |bytes: &[u8]| sync_fuzz::run("vector", bytes));
