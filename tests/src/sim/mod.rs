@@ -14,6 +14,7 @@ pub mod fs;
 pub mod image;
 mod net;
 pub mod peer;
+pub mod plant;
 pub mod profile;
 pub mod replay;
 pub mod rng;
