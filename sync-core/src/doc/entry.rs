@@ -7,7 +7,7 @@
 use std::mem::ManuallyDrop;
 
 use automerge::{
-    Automerge, ObjId, ObjType, PatchLog, ROOT, ReadDoc as _, ScalarValue, Value,
+    Automerge, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value,
     transaction::{CommitOptions, Transactable as _, Transaction},
 };
 use serde::{Deserialize, Serialize};

@@ -221,9 +221,9 @@ impl Engine {
             }
             Message::Durable { space, vector, settled } => {
                 let mut too_many = false;
-                if let Some(handle) = self.linked(session, &space)
-                    && let Some(replica) = self.spaces[&handle].vector.forked_at(&vector).next()
-                {
+                let handle = self.linked(session, &space);
+                let forked = handle.and_then(|handle| self.spaces[&handle].vector.forked_at(&vector).next());
+                if let (Some(handle), Some(replica)) = (handle, forked) {
                     self.fork(handle, peer);
                     let range = LogRange { replica, from: 1, to: vector.len_of(&replica) };
                     self.tell_log(tables, session, handle, range)?;

@@ -3,6 +3,8 @@
 //! A look costs one `statx` a file and reads no content. What is as the base has it leaves no trace; the rest is
 //! [`Looks`], from which [`local`](super::local) tells what the user did.
 
+use std::collections::BTreeSet;
+
 use super::{Base, Found, FoundKind, Fs, FsError, Ignored, Problem};
 use crate::{
     doc::entry::Kind,
@@ -73,18 +75,24 @@ pub struct Observer<'a> {
     base: &'a Base,
     ignored: &'a Ignored,
     looks: Looks,
+    /// Where something new was seen. A path may be looked at for itself and again with the directory that it is in.
+    appeared: BTreeSet<RelPath>,
 }
 
 impl<'a> Observer<'a> {
     /// Looks at this disk.
     #[must_use]
     pub fn new(fs: &'a dyn Fs, base: &'a Base, ignored: &'a Ignored) -> Self {
-        Self { fs, base, ignored, looks: Looks::default() }
+        Self { fs, base, ignored, looks: Looks::default(), appeared: BTreeSet::new() }
     }
 
     /// What was seen.
     #[must_use]
-    pub fn finish(self) -> Looks {
+    pub fn finish(mut self) -> Looks {
+        let mut seen = BTreeSet::new();
+        self.looks.vanished.retain(|doc| seen.insert(*doc));
+        seen.clear();
+        self.looks.touched.retain(|(doc, _)| seen.insert(*doc));
         self.looks
     }
 
@@ -189,6 +197,9 @@ impl<'a> Observer<'a> {
             }
             other => {
                 self.looks.vanished.extend(other.map(|(doc, _)| doc));
+                if !self.appeared.insert(path.clone()) {
+                    return;
+                }
                 let mut appeared = Appeared { name, found, children: Vec::new() };
                 if found.kind == FoundKind::Dir {
                     self.below(path, |observer| {

@@ -133,7 +133,12 @@ impl World {
             let differs = differs.or_else(|| b.iter().find(|(path, seen)| a.get(*path) != Some(*seen)));
             if let Some((path, _)) = differs {
                 let (left, right) = (a.get(path), b.get(path));
-                return Err(format!("{path:?} on {} is {left:?}, on {} {right:?}", pair[0], pair[1]));
+                let based = |index: usize| self.peers[index].based(path);
+                let (left_base, right_base) = (based(pair[0]), based(pair[1]));
+                return Err(format!(
+                    "{path:?} on {} is {left:?}, base {left_base:?}, on {} {right:?}, base {right_base:?}",
+                    pair[0], pair[1]
+                ));
             }
         }
         Ok(())
@@ -413,6 +418,15 @@ fn take(engine: &mut Engine, now: Now, inputs: Vec<Input>) -> Result<(), String>
 }
 
 impl Peer {
+    /// What the base has at a path.
+    fn based(&self, path: &std::path::Path) -> Vec<(DocId, bool)> {
+        let Some(base) = self.process.as_ref().and_then(|process| process.base.lock().ok()) else { return Vec::new() };
+        let rows = base.rows().filter(|(doc, _)| {
+            base.path_of(doc).is_some_and(|held| std::path::Path::new(&held.to_string()) == path)
+        });
+        rows.map(|(doc, row)| (*doc, row.stat.is_some())).collect()
+    }
+
     /// The bytes of a content, if a file that held it when it was last seen still does.
     pub(super) fn content(&self, hash: &ContentHash) -> Option<Vec<u8>> {
         let process = self.process.as_ref()?;

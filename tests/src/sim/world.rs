@@ -726,7 +726,11 @@ impl World {
             self.peers[index].disk = self.peers[index].disk.restore(image);
             self.peers[index].restored = true;
             self.checks.restored(index);
-        } else if self.profile.clone && self.copies(index).len() == 1 && self.peers.len() <= self.profile.peers {
+        } else if self.profile.clone
+            && self.copies(index).len() == 1
+            && self.peers.len() <= self.profile.peers
+            && self.peers[index].status(&self.space).is_some()
+        {
             self.totals.faults += 1;
             let copy = self.peers.len();
             self.note(&format!("{copy} is a copy of {index}"));
