@@ -10,6 +10,7 @@ pub mod ids;
 pub mod limits;
 pub mod member;
 pub mod preflight;
+pub mod probe;
 pub mod store;
 pub mod tree;
 pub mod version;

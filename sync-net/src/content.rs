@@ -28,6 +28,7 @@ use sync_core::{
     folder::ingest::DOWNLOAD,
     ids::{ChunkHash, ContentHash, DeviceId, SpaceId, SpaceTag},
     limits,
+    probe::reach,
     wire::CONTENT_ALPN,
 };
 use tokio::{
@@ -412,9 +413,11 @@ impl Fetcher {
         let Some((chunks, _room)) = self.list(peer, wanted).await? else {
             return Ok(false);
         };
+        reach("fetch.listed");
         let name = format!("{DOWNLOAD}{}", wanted.content.hash);
         let folder = Arc::clone(&wanted.folder);
         let file = Arc::new(blocking(move || folder.open_temp(&name)).await?);
+        reach("fetch.opened");
         let missing = {
             let (file, folder) = (Arc::clone(&file), Arc::clone(&wanted.folder));
             let (chunks, store) = (chunks.clone(), self.engine.store.clone());
@@ -434,10 +437,12 @@ impl Fetcher {
                 }
                 let (file, offset) = (Arc::clone(&file), offsets[index]);
                 blocking(move || file.write_all_at(&bytes, offset)).await?;
+                reach("fetch.chunk-written");
             }
         }
         let content = wanted.content;
         blocking(move || seal(&file, &content)).await?;
+        reach("fetch.sealed");
         Ok(true)
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use iroh::SecretKey;
+use sync_core::probe::reach;
 
 use crate::error::NodeError;
 
@@ -65,7 +66,10 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&temp, path)
+    reach("identity.written");
+    fs::rename(&temp, path)?;
+    reach("identity.named");
+    Ok(())
 }
 
 /// The port that was bound last, if any.

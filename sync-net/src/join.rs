@@ -11,6 +11,7 @@ use sync_core::{
     engine::{Command, Outcome, Refused},
     ids::DeviceId,
     member::prove_invite,
+    probe::reach,
     wire::{CloseCode, JOIN_ALPN, JoinRequest, JoinResponse},
 };
 use tracing::{info, warn};
@@ -120,7 +121,10 @@ async fn ask(connection: &Connection, own: DeviceId, name: &str, invite: &Invite
     let mut writer = frames::writer(send);
     frames::write(&mut writer, &request).await.ok()?;
     writer.get_mut().finish().ok()?;
-    frames::read(&mut frames::request_reader(receive)).await
+    reach("join.asked");
+    let answer = frames::read(&mut frames::request_reader(receive)).await;
+    reach("join.welcome");
+    answer
 }
 
 /// A host with no open invite hangs up without a word, so that strangers learn nothing.

@@ -16,6 +16,7 @@ use sync_core::{
     ids::{DeviceId, InstallEpoch, InviteKey, ReplicaId, SpaceId},
     limits,
     member::{Role, is_good_name},
+    probe::reach,
     store::{Store, row::FolderRow},
     wire::{CONTENT_ALPN, JOIN_ALPN, SYNC_ALPN},
 };
@@ -82,16 +83,19 @@ impl NodeBuilder {
         let key = identity::load_or_create(&self.home)?;
         let clock = Clock::start();
         let store = Store::open(&self.home.join(STORE_FILE))?;
+        reach("node.store-open");
         let peers = store.read()?.peers()?;
         let signer = SecretKey::from_bytes(&key.to_bytes());
         let engine = Engine::open(store, signer, rand::random())?;
         let own = engine.device();
+        reach("node.engine-open");
         let runtime = tokio::runtime::Handle::current();
         let (handle, announced, thread) =
             EngineHandle::start(engine, clock).map_err(|source| NodeError::Home { path: self.home.clone(), source })?;
         let lookup = MemoryLookup::new();
         dial::remember(&lookup, peers);
         let endpoint = endpoint::bind(&self.home, self.network, key, lookup.clone(), handle.status()).await?;
+        reach("node.bound");
         let tasks = TaskTracker::new();
         let sessions = Arc::new(Sessions::default());
         let folders = Arc::new(Folders::default());
@@ -147,6 +151,7 @@ impl NodeBuilder {
             clock,
         }));
         node.start_folders()?;
+        reach("node.up");
         info!(device = own.short(), "node is up");
         Ok(node)
     }
@@ -258,6 +263,7 @@ impl Node {
                 let Outcome::Space(space) = self.0.engine.command(created).await? else {
                     return Err(NodeError::Stopped);
                 };
+                reach("share.space-created");
                 self.add_folder(space, path.clone(), name.clone(), true).await?;
                 (name, space)
             }
@@ -297,6 +303,7 @@ impl Node {
         let host = DeviceId(*invite.host().id.as_bytes());
         let epoch = InstallEpoch(rand::random());
         self.0.engine.command(Command::AddSpace { space, host, epoch }).await?;
+        reach("join.space-added");
         let name = self.free_name(name.as_deref().or(Some(&welcome.space_name)), path)?;
         self.add_folder(space, path.to_owned(), name.clone(), false).await?;
         Ok(Joined { folder: name, space, path: path.to_owned(), host: welcome.host_name })
@@ -485,6 +492,7 @@ impl Node {
         if stop.await.is_err() {
             warn!("folders did not stop well");
         }
+        reach("node.folders-stopped");
         for task in lock(&self.0.background).drain(..) {
             task.abort();
         }
@@ -501,6 +509,7 @@ impl Node {
                 warn!("the engine's thread did not end well");
             }
         }
+        reach("node.closed");
     }
 
     // ---- folders ----

@@ -10,6 +10,7 @@ use crate::{
     limits,
     member::{InviteRefusal, MemberOp, Role},
     preflight::ChangeHead,
+    probe,
     store::{
         Edit, StoreError, Tables, Write,
         row::{FolderRow, SpaceRow},
@@ -157,7 +158,9 @@ impl Engine {
                 let Some(handle) = self.space_of(&space) else {
                     return Ok(Err(Refused::NoSpace));
                 };
-                Ok(self.membership(tables, now, handle, op)?.map(|()| Outcome::Ok))
+                let invited = self.membership(tables, now, handle, op)?.map(|()| Outcome::Ok);
+                probe::reach("engine.invited");
+                Ok(invited)
             }
             Command::Accept { space, invite, device, name, proof } => {
                 self.accept(tables, now, space, invite, device, name, proof)
@@ -168,6 +171,7 @@ impl Engine {
                 };
                 let folder = tables.next_handle("folders", 1)? as u32;
                 tables.put_folder(folder, &row)?;
+                probe::reach("engine.folder-added");
                 let space = self.spaces.get_mut(&handle).expect("found by its id");
                 space.has_folder = true;
                 space.settled = false;
@@ -210,6 +214,7 @@ impl Engine {
             return Ok(Err(refused));
         }
         let handle = self.space_of(&id).expect("just added");
+        probe::reach("engine.space-created");
         Ok(self.membership(tables, now, handle, genesis)?.map(|()| Outcome::Space(id)))
     }
 
@@ -317,6 +322,7 @@ impl Engine {
             if let Err(refused) = self.membership(tables, now, handle, op)? {
                 return Ok(Err(refused));
             }
+            probe::reach("engine.accepted");
         }
         let membership = &self.spaces[&handle].membership;
         let host = membership.members().find(|(member, _)| **member == self.device);
@@ -432,6 +438,7 @@ impl Engine {
             return Ok(Err(Refused::NoSpace));
         };
         self.write_rows(tables, handle, writes)?;
+        probe::reach("engine.rows-written");
         Ok(Ok(Outcome::Ok))
     }
 

@@ -15,6 +15,7 @@ use crate::{
     ids::{CommitHash, DeviceId, DocId, SpaceId},
     limits,
     member::{MemberCommit, MemberError, MemberOp, Role},
+    probe::{self, Plant, planted},
     store::{
         StoreError, Tables,
         row::{Clock, CommitRow, ReplicaRow},
@@ -137,6 +138,7 @@ impl Space {
         advance(&mut past, replica, verified.header.n);
         let author = Author { device, replica };
         self.write(tables, signed, &verified, author, past, drafts)?;
+        probe::reach("engine.taken-in");
         if verified.header.replica == self.row.replica {
             self.overtaken_at.get_or_insert(held);
         }
@@ -152,6 +154,9 @@ impl Space {
         let mut past = Clock::new();
         for parent in parents {
             let Some((replica, n)) = tables.commit_by_hash(self.handle, parent)? else {
+                if planted(Plant::DropParentCheck) {
+                    continue;
+                }
                 return Ok(None);
             };
             let row = tables.commit_row(self.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
@@ -188,7 +193,7 @@ impl Space {
                 Ok(BTreeMap::new())
             }
             Body::Changes(items) => {
-                if membership.role(&author).is_none_or(|role| role < Role::Writer) {
+                if membership.role(&author).is_none_or(|role| role < Role::Writer) && !planted(Plant::AcceptReader) {
                     return Err(CommitFault::Role.into());
                 }
                 let place = Place {
@@ -275,7 +280,9 @@ impl Space {
             }
             tables.put_document(self.handle, &doc, &draft.row)?;
             let old = draft.old_heads.as_deref();
-            update_root(&mut self.row.root, &self.row.id, &doc, old, &draft.row.heads);
+            if old.is_none() || !planted(Plant::RootNotUpdated) {
+                update_root(&mut self.row.root, &self.row.id, &doc, old, &draft.row.heads);
+            }
             self.changed.push(doc);
         }
         Ok(())
@@ -344,6 +351,7 @@ impl Space {
         advance(&mut past, replica, n);
         let author = Author { device: key.device(), replica };
         self.write(tables, &signed, &verified, author, past, drafts)?;
+        probe::reach("engine.appended");
         Ok(())
     }
 

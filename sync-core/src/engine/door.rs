@@ -19,6 +19,7 @@ use crate::{
     ids::{ChangeHash, DocId, SpaceId},
     limits,
     preflight::{self, Change, ChangeHead, Refusal, RuleError, Summary},
+    probe::{Plant, planted},
     store::{
         StoreError, Tables,
         row::{ChangeRow, Clock, DocRow, LastChange},
@@ -376,7 +377,7 @@ impl Place<'_, '_> {
                 return Ok(None);
             };
             let row = draft.change(self.tables, index)?;
-            if !self.has(&row) {
+            if !self.has(&row) && !planted(Plant::DependencyOutsidePast) {
                 return Ok(None);
             }
             max_op = max_op.max(row.max_op);

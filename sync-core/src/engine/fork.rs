@@ -12,6 +12,7 @@ use crate::{
     commit::{Header, Signed, SignedHeader},
     ids::{InstallEpoch, ReplicaId, context, derive},
     limits,
+    probe::{Plant, planted},
     store::{
         StoreError, Tables,
         row::{CommitRow, ForkRow},
@@ -202,7 +203,7 @@ impl Engine {
             return Ok(());
         };
         let unshared = replica == space.row.replica && n > space.row.shared;
-        if unshared || theirs.hash() < ours.hash() {
+        if unshared || (theirs.hash() < ours.hash() && !planted(Plant::ForkKeepsOwn)) {
             let known = space.losing.iter().any(|losing| losing.replica == replica && losing.n <= n);
             if !known {
                 space.losing.push(Losing { replica, n, kept: theirs });

@@ -38,6 +38,7 @@ use crate::{
     commit::SecretKey,
     ids::{DeviceId, DocId, SpaceId, context, derive},
     limits,
+    probe::{Plant, planted},
     store::{Edit, Store, StoreError, Tables, Write},
     wire::{self, CloseCode},
 };
@@ -309,8 +310,11 @@ impl Engine {
                 space.flush(&mut tables)?;
             }
         }
-        if self.dirty {
-            turn.commit()?;
+        if self.dirty
+            && let Err(error) = turn.commit()
+            && !planted(Plant::EffectsOnFailedCommit)
+        {
+            return Err(error.into());
         }
         Ok(std::mem::take(&mut self.effects))
     }

@@ -22,6 +22,7 @@ use crate::{
     limits,
     member::MemberOp,
     preflight::ChangeHead,
+    probe::{Plant, planted},
     store::{
         StoreError, Tables,
         row::{ChangeRow, DocRow, ForkRow, SpaceRow},
@@ -112,6 +113,7 @@ impl Engine {
             state.greeted.remove(&old);
             state.silenced.remove(&old);
             state.forked.remove(&old);
+            state.proved.remove(&old);
         }
         self.dirty = true;
         self.effects.push(Effect::Event(Event::Members { space: id }));
@@ -137,7 +139,7 @@ impl Engine {
         let mut commits = 0;
         for (replica, n) in lost {
             let log = &old.replicas[replica];
-            if *n > old.row.own_until(&log.id, log.n) {
+            if *n > old.row.own_until(&log.id, log.n) || planted(Plant::ForkNotCommittedAgain) {
                 continue;
             }
             let row = again.old.rows().commit_row(old.handle, *replica, *n)?;

@@ -4,6 +4,7 @@ use super::{Effect, Engine, EngineError, Now, SessionId, session::Link, space::S
 use crate::{
     commit::Signed,
     limits,
+    probe::{Plant, planted},
     store::{StoreError, Tables},
     version::{Tip, VersionVector},
     wire::{self, Message},
@@ -94,13 +95,16 @@ impl Engine {
 /// The first place in our order of arrival that the peer may lack.
 pub(super) fn first_missing(space: &Space, tables: &Tables<'_>, theirs: &VersionVector) -> Result<u64, StoreError> {
     let mut first = space.row.arrivals;
+    if planted(Plant::ResendAll) {
+        return Ok(0);
+    }
     for range in space.vector.beyond(theirs) {
         let replica = space.by_replica[&range.replica];
         if let Some(row) = tables.commit_row(space.handle, replica, range.from)? {
             first = first.min(row.arrival);
         }
     }
-    Ok(first)
+    Ok(if planted(Plant::SkipFirstMissing) { first + 1 } else { first })
 }
 
 /// The next commits that the peer lacks, as many as fit one frame, and the last number of our own log among them;
@@ -111,7 +115,8 @@ fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<(Ve
     let mut len = 64;
     for (arrival, replica, n) in tables.order_from(space.handle, link.cursor)? {
         let id = space.replicas[&replica].id;
-        if link.theirs.len_of(&id) < n {
+        let is_passed_over = planted(Plant::NeverForward) && id != space.row.replica;
+        if (link.theirs.len_of(&id) < n && !is_passed_over) || planted(Plant::ResendAll) {
             let row = tables.commit_row(space.handle, replica, n)?.ok_or(StoreError::Row { table: "commit" })?;
             let hash = row.hash();
             let signed = row.with_body(tables.body(space.handle, replica, n)?);
@@ -124,6 +129,9 @@ fn next_frame(space: &Space, tables: &Tables<'_>, link: &mut Link) -> Result<(Ve
                 own = n;
             }
             link.theirs.advance(id, Tip::new(n, &hash));
+            if planted(Plant::DurableWhenSent) {
+                link.durable.advance(id, Tip::new(n, &hash));
+            }
         }
         link.cursor = arrival + 1;
     }

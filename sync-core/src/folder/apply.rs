@@ -16,6 +16,7 @@ use crate::{
     doc::entry::Kind,
     ids::{ChangeHash, ContentHash, DocId},
     limits,
+    probe::{self, Plant, planted},
     store::row::{BaseRow, Intent, Stat},
     tree::{Place, RelPath},
 };
@@ -131,6 +132,7 @@ impl<'a> Applier<'a> {
         let temp = temp_dir().join(&format!("{ASIDE}{doc}"));
         match self.fs.rename_new(&path, &temp) {
             Ok(()) => {
+                probe::reach("write.put-aside");
                 self.aside.insert(doc, temp);
                 None
             }
@@ -144,6 +146,7 @@ impl<'a> Applier<'a> {
         if let Err(error) = self.fs.make_dir(&target) {
             return Some(failed(target, &error));
         }
+        probe::reach("write.dir-made");
         let stat = match self.fs.look(&target) {
             Ok(Some(found)) if found.kind == FoundKind::Dir => found.stat,
             _ => return Some(Applied::Dirty(target)),
@@ -163,9 +166,11 @@ impl<'a> Applier<'a> {
             Ok(_) => return Some(Applied::Dirty(from)),
             Err(error) => return Some(failed(from, &error)),
         }
+        probe::reach("write.before-move");
         if let Err(error) = self.fs.rename_new(&from, &to) {
             return Some(failed(to, &error));
         }
+        probe::reach("write.after-move");
         self.aside.remove(&doc);
         row.parent = place.parent;
         row.name.clone_from(&place.name);
@@ -222,6 +227,7 @@ impl<'a> Applier<'a> {
     fn remove_checked(&mut self, doc: DocId, path: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), FsError> {
         let temp = temp_dir().join(&format!("{DELETED}{doc}"));
         self.fs.rename_new(path, &temp)?;
+        probe::reach("delete.hidden");
         let as_known =
             self.fs.look(&temp)?.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
         if !as_known {
@@ -229,7 +235,7 @@ impl<'a> Applier<'a> {
             let source = std::io::Error::other("it changed while it was to be deleted");
             return Err(FsError { operation: "delete", path: path.clone(), source });
         }
-        if in_history || row.kind == Kind::Link {
+        if in_history || row.kind == Kind::Link || planted(Plant::KeepNothing) {
             return self.fs.remove_file(&temp);
         }
         // One that went aside before is kept under the name that people know.
@@ -268,13 +274,16 @@ impl<'a> Applier<'a> {
             return Err(Applied::Dirty(target));
         }
         let kind = if matches!(bytes, Bytes::Link(_)) { Kind::Link } else { Kind::File };
+        probe::reach("write.before-temp");
         let temp = self.make_temp(&doc, bytes, flush).map_err(|error| failed(target.clone(), &error))?;
         if kind == Kind::File && (want.exec || found.is_some()) {
             let like = found.is_some().then_some(&target);
             self.fs.set_mode(&temp, want.exec, like).map_err(|error| failed(target.clone(), &error))?;
         }
+        probe::reach("write.after-temp");
         let intent = Intent { heads: want.heads.clone(), hash: want.hash, place: (place.parent, place.name.clone()) };
         let row = match on_disk {
+            Some(row) if planted(Plant::ForgetIntent) => row,
             Some(row) => BaseRow { intent: Some(intent), ..row },
             None => BaseRow {
                 kind,
@@ -328,10 +337,12 @@ impl<'a> Applier<'a> {
             _ => return Applied::Dirty(target),
         };
         let old = self.base.on_disk(&doc).map(|(row, _)| row.clone());
+        probe::reach(if old.is_none() { "write.before-rename" } else { "write.before-exchange" });
         let swapped = match &old {
             None => self.fs.rename_new(&temp, &target),
             Some(_) => self.fs.exchange(&temp, &target),
         };
+        probe::reach(if old.is_none() { "write.after-rename" } else { "write.after-exchange" });
         if let Err(error) = swapped {
             let _left_for_the_sweep = self.fs.remove_file(&temp);
             return failed(target, &error);
@@ -341,6 +352,7 @@ impl<'a> Applier<'a> {
         {
             return applied;
         }
+        probe::reach("write.after-verify");
         let Ok(Some(Found { stat, .. })) = self.fs.look(&target) else {
             return Applied::Dirty(target);
         };
@@ -355,13 +367,15 @@ impl<'a> Applier<'a> {
     /// Looks at what an exchange displaced; bytes that the base did not know go back.
     fn let_go(&mut self, temp: &RelPath, target: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), Applied> {
         let displaced = self.fs.look(temp).map_err(|error| failed(target.clone(), &error))?;
-        let as_known = displaced.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
+        let unseen = planted(Plant::WriteWithoutCheck);
+        let as_known =
+            unseen || displaced.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
         if !as_known {
             self.fs.exchange(temp, target).map_err(|error| failed(target.clone(), &error))?;
             let _left_for_the_sweep = self.fs.remove_file(temp);
             return Err(Applied::Dirty(target.clone()));
         }
-        let gone = if in_history || row.kind == Kind::Link {
+        let gone = if in_history || row.kind == Kind::Link || planted(Plant::KeepNothing) {
             self.fs.remove_file(temp).map_err(|error| error.reason())
         } else {
             self.keeper.keep(temp, target).map_err(|error| error.to_string())

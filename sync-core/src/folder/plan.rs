@@ -10,6 +10,7 @@ use super::{Base, Documents, Ignored};
 use crate::{
     doc::entry::{Content, Kind},
     ids::{ContentHash, DocId},
+    probe::{Plant, planted},
     tree::Place,
 };
 
@@ -61,7 +62,9 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
             continue;
         };
         let on_disk = base.on_disk(doc);
-        let moved = on_disk.is_some_and(|(row, _)| row.parent != place.parent || row.name != place.name);
+        let keeps_name = on_disk.is_some_and(|(row, _)| row.name == entry.name && row.parent == place.parent);
+        let moved = !(keeps_name && planted(Plant::WrongTieBreak))
+            && on_disk.is_some_and(|(row, _)| row.parent != place.parent || row.name != place.name);
         let heads = documents.heads(doc).unwrap_or_default();
         let behind = on_disk.is_none_or(|(row, _)| row.heads != heads);
         if (moved || behind) && view.path_of(doc).is_none_or(|path| ignored.covers(&path, entry.kind == Kind::Dir)) {

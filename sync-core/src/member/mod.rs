@@ -12,6 +12,7 @@ use crate::{
     commit::{Body, SecretKey, Signature, verify},
     ids::{CommitHash, DeviceId, InviteKey, SpaceId, context},
     limits,
+    probe::{Plant, planted},
 };
 
 /// What a member may do; each role may do what the ones before it may.
@@ -238,7 +239,10 @@ impl Membership {
                 if self.members.contains_key(device) {
                     return Ok(());
                 }
-                open.uses_left = open.uses_left.checked_sub(1).ok_or(MemberError::UsedUp)?;
+                if open.uses_left == 0 && !planted(Plant::AcceptUsedInvite) {
+                    return Err(MemberError::UsedUp);
+                }
+                open.uses_left = open.uses_left.saturating_sub(1);
                 let member = Member { role: open.role, name: name.clone() };
                 self.members.insert(*device, member);
             }
@@ -283,7 +287,7 @@ impl Membership {
     /// Why not.
     pub fn check_invite(&self, key: &InviteKey, now_ms: u64) -> Result<&Invite, InviteRefusal> {
         let invite = self.invites.get(key).ok_or(InviteRefusal::Unknown)?;
-        if invite.uses_left == 0 {
+        if invite.uses_left == 0 && !planted(Plant::AcceptUsedInvite) {
             return Err(InviteRefusal::Used);
         }
         if now_ms >= invite.expires_ms {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{folder::apply::Keeper, limits, tree::RelPath};
+use sync_core::{folder::apply::Keeper, limits, probe::reach, tree::RelPath};
 use tracing::{debug, warn};
 
 /// The trash of one folder.
@@ -44,14 +44,17 @@ impl Keeper for Trash {
                 break target;
             }
         };
-        match fs::rename(&from, &target) {
+        reach("trash.before-move");
+        let moved = match fs::rename(&from, &target) {
             // The home directory is on another file system.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 fs::copy(&from, &target)?;
                 fs::remove_file(&from)
             }
             other => other,
-        }
+        };
+        reach("trash.after-move");
+        moved
     }
 }
 

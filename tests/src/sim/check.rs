@@ -68,7 +68,7 @@ impl World {
         for index in 0..self.peers.len() {
             self.vectors_only_grow(index)?;
         }
-        Ok(())
+        self.check_more_step()
     }
 
     fn vectors_only_grow(&mut self, index: usize) -> Result<(), Violation> {
@@ -159,10 +159,11 @@ impl World {
         self.no_user_byte_is_lost()?;
         self.writes_stay_inside()?;
         self.nothing_unauthorised_is_held()?;
-        self.replay_gives_the_same()
+        self.replay_gives_the_same()?;
+        self.check_more_end()
     }
 
-    fn snapshot(&self, index: usize) -> Result<(u32, Snapshot), Violation> {
+    pub(super) fn snapshot(&self, index: usize) -> Result<(u32, Snapshot), Violation> {
         let engine = self.peers[index].process.as_ref().map(|process| &process.engine);
         let read = engine.and_then(|engine| Some((engine.space_handle(&self.space)?, engine.store().read().ok()?)));
         read.ok_or_else(|| self.violation("stores can be read", &format!("at {index}")))
@@ -355,7 +356,7 @@ impl World {
         Ok(())
     }
 
-    fn replay(&self, rng: &mut Rng) -> Result<(Engine, [u8; 32], VersionVector), Violation> {
+    pub(super) fn replay(&self, rng: &mut Rng) -> Result<(Engine, [u8; 32], VersionVector), Violation> {
         let broken = |what: &str| self.violation("any causal order gives the same", what);
         let (handle, snapshot) = self.snapshot(0)?;
         let logs = snapshot.replicas(handle).map_err(|error| broken(&error.to_string()))?;

@@ -7,12 +7,14 @@
 //! is a stand-in for code of ours, but for the transport of frames and of contents.
 
 pub mod check;
+mod check_more;
 pub mod disk;
 pub mod editor;
 pub mod fs;
 pub mod image;
 mod net;
 pub mod peer;
+pub mod plant;
 pub mod profile;
 pub mod replay;
 pub mod rng;

@@ -38,7 +38,7 @@ pub struct World {
     rng: Rng,
     pub(super) now_ms: i64,
     pub(super) peers: Vec<Peer>,
-    net: Net,
+    pub(super) net: Net,
     pub(super) space: SpaceId,
     pub(super) checks: Checks,
     trace: blake3::Hasher,
@@ -436,7 +436,7 @@ impl World {
 
     // ---- the network ----
 
-    fn connect(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+    pub(super) fn connect(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         let up = self.peers[a].process.is_some() && self.peers[b].process.is_some();
         let (device_a, device_b) = (self.peers[a].device(), self.peers[b].device());
         if a == b || !up || device_a == device_b || self.net.connected(a, b) {
@@ -458,7 +458,7 @@ impl World {
         Ok(())
     }
 
-    fn copies(&self, of: usize) -> Vec<usize> {
+    pub(super) fn copies(&self, of: usize) -> Vec<usize> {
         let device: DeviceId = self.peers[of].device();
         (0..self.peers.len()).filter(|other| self.peers[*other].device() == device).collect()
     }
@@ -525,6 +525,19 @@ impl World {
         self.turn(to, frames.into_iter().map(|bytes| Input::Frame { session, bytes }).collect())?;
         if self.net.wires.get(&(from, to)).is_some_and(|wire| wire.session == back) {
             self.turn(from, vec![Input::Written { session: back, bytes: written }])?;
+        }
+        Ok(())
+    }
+
+    /// Delivers until nothing is on its way.
+    pub(super) fn deliver_all(&mut self) -> Result<(), Violation> {
+        let mut steps = 0;
+        while let Some(ends) = self.net.moving().first().copied() {
+            self.deliver(ends, 16)?;
+            steps += 1;
+            if steps > 20_000 {
+                return Err(self.violation("the exchange comes to rest", "20 000 frames and more to come"));
+            }
         }
         Ok(())
     }
@@ -811,14 +824,7 @@ impl World {
             }
         }
         for _ in 0..6 {
-            let mut steps = 0;
-            while let Some(ends) = self.net.moving().first().copied() {
-                self.deliver(ends, 16)?;
-                steps += 1;
-                if steps > 20_000 {
-                    return Err(self.violation("the exchange comes to rest", "20 000 frames and more to come"));
-                }
-            }
+            self.deliver_all()?;
             for index in 0..count {
                 self.tick(300);
                 self.round(index)?;

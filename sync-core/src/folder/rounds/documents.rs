@@ -15,6 +15,7 @@ use crate::{
     history::{HistoryError, Library},
     ids::DocId,
     limits,
+    probe,
     store::{Write, row::DocRow},
     tree::RelPath,
 };
@@ -125,5 +126,8 @@ impl Rounds {
 fn read_one(library: &mut Library, doc: &DocId, row: &DocRow) -> Result<(Entry, Option<Vec<u8>>), HistoryError> {
     let entry = library.entry(doc, row)?;
     let snapshot = if row.changes > 1 { library.due_snapshot(doc, row)? } else { None };
+    if snapshot.is_some() {
+        probe::reach("snapshot.saved");
+    }
     Ok((entry, snapshot))
 }

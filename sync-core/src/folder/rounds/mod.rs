@@ -28,6 +28,7 @@ use crate::{
     history::{HistoryError, Library, Shelf},
     ids::{ContentHash, DocId, ReplicaId, SpaceId},
     limits,
+    probe::{self, Plant, planted},
     store::{StoreError, Write},
     tree::{ConflictKind, NameFault, RelPath, STATE_DIR},
 };
@@ -206,8 +207,10 @@ impl Rounds {
     }
 
     /// The next round looks at everything: hints were lost.
-    pub const fn rescan(&mut self) {
-        self.rescan_ms = 0;
+    pub fn rescan(&mut self) {
+        if !planted(Plant::IgnoreRescan) {
+            self.rescan_ms = 0;
+        }
     }
 
     // ---- what the host does with it ----
@@ -293,16 +296,17 @@ impl Rounds {
     pub fn tell_settled(&mut self, host: &mut dyn Host) {
         let arrivals = host.space().map(|space| space.arrivals);
         // The space is read before the host is asked: whatever came in between is not handed over yet.
-        let agrees = !self.is_busy()
+        let at_rest = !self.is_busy()
             && self.wants.is_empty()
             && self.write_problems.is_empty()
-            && self.unreadable.is_empty()
-            && self.halted.is_none()
-            && host.is_quiet();
+            && self.unreadable.is_empty();
+        let at_rest = at_rest || planted(Plant::SettleTooEarly);
+        let agrees = at_rest && self.halted.is_none() && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
         if settled != self.settled {
             self.settled = settled;
             host.settled(settled);
+            probe::reach("settled.told");
         }
     }
 
@@ -338,6 +342,7 @@ impl Rounds {
         self.rescan_ms = 0;
         self.planned = false;
         self.apply(host, |applier| applier.recover())?;
+        probe::reach("folder.recovered");
         snapshot.each_document(self.parts.space_handle, |doc, _| {
             self.pending.insert(doc);
         })?;
@@ -375,7 +380,9 @@ impl Rounds {
                 fs.remove_file(&temp)?;
             }
             fs.write_new(&temp, expected.as_bytes(), true)?;
+            probe::reach("folder.marker-written");
             fs.rename_new(&temp, &marker)?;
+            probe::reach("folder.marker-named");
             // Without it the next start would take the folder for one whose disk is not there.
             fs.flush_dir(&state_path())?;
             fs.flush_dir(&RelPath::root())?;
@@ -388,7 +395,9 @@ impl Rounds {
 
     fn set_caught_up(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         self.caught_up = true;
-        self.put_rows(host, vec![Write::CaughtUp { folder: self.parts.folder }])
+        self.put_rows(host, vec![Write::CaughtUp { folder: self.parts.folder }])?;
+        probe::reach("folder.caught-up");
+        Ok(())
     }
 
     /// A joiner catches up before it takes its own files in: what it has already then needs no commit.

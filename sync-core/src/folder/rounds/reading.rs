@@ -16,7 +16,7 @@ use crate::{
     },
     history::HistoryError,
     ids::DocId,
-    limits,
+    limits, probe,
     tree::RelPath,
 };
 
@@ -84,6 +84,7 @@ impl Rounds {
             }
             observer.finish()
         };
+        probe::reach("ingest.looked");
         for Problem { path, reason } in &looks.problems {
             self.scan_problems.insert(path.clone(), reason.clone());
         }
@@ -413,7 +414,9 @@ impl Rounds {
                 edits.push(edit);
                 rows.push((doc, row));
             }
+            probe::reach("ingest.before-edit");
             let stale = host.edit(edits)?;
+            probe::reach("ingest.after-edit");
             let mut again = Vec::new();
             {
                 let mut base = lock(&self.parts.base);

@@ -22,6 +22,7 @@ use crate::{
     history::Library,
     ids::{ContentHash, DocId},
     limits,
+    probe::{self, Plant, planted},
     store::{Write, row::BaseRow},
     tree::{Place, RelPath, clash_name},
 };
@@ -69,6 +70,7 @@ impl Rounds {
                     }
                     let in_history = self.in_history(&doc);
                     let applied = self.apply(host, |applier| applier.delete(doc, in_history));
+                    probe::reach("delete.before-note");
                     self.note(host, applied, &mut rows);
                 }
             }
@@ -83,6 +85,7 @@ impl Rounds {
     fn note(&mut self, host: &dyn Host, applied: Option<Applied>, rows: &mut Vec<Write>) {
         match applied {
             Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
+            Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
             Some(Applied::Dirty(path)) => {
                 self.mark_dirty(host, path, 0);
                 self.planned = false;
@@ -134,7 +137,9 @@ impl Rounds {
             if !single {
                 self.parts.fs.flush_all()?;
             }
+            probe::reach("write.before-intent");
             self.put_rows(host, intents)?;
+            probe::reach("write.after-intent");
             let mut dirs = BTreeSet::new();
             for (doc, ready) in prepared {
                 let in_history = self.in_history(&doc);
@@ -152,7 +157,9 @@ impl Rounds {
             } else {
                 self.parts.fs.flush_all()?;
             }
+            probe::reach("write.before-base");
             self.put_rows(host, std::mem::take(rows))?;
+            probe::reach("write.after-base");
         }
         self.shelf = library.into_shelf();
         Ok(())
@@ -228,7 +235,10 @@ impl Rounds {
         let temp = temp_dir().join(&format!("lost-{}", lost.hash));
         if self.copy_verified(&path, &temp, &lost) {
             match self.parts.fs.rename_new(&temp, &beside) {
-                Ok(()) => self.mark_dirty(host, beside, 0),
+                Ok(()) => {
+                    probe::reach("write.losing-kept");
+                    self.mark_dirty(host, beside, 0);
+                }
                 Err(error) if error.fault() == Fault::Exists => self.parts.fs.remove_file(&temp)?,
                 Err(error) => return Err(error.into()),
             }
@@ -311,7 +321,7 @@ impl Rounds {
             target.flush_to_disk()?;
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(fs.open(temp).map_err(|error| error.source)?)?;
-            Ok(hasher.finalize().as_bytes() == &content.hash.0)
+            Ok(hasher.finalize().as_bytes() == &content.hash.0 || planted(Plant::ContentUnverified))
         };
         copy().unwrap_or(false)
     }
