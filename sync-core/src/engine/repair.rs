@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, Engine, EngineError, Event, Now,
-    commits::{TakenIn, is_promotion},
+    commits::TakenIn,
+    door::is_promotion,
     space::{Space, is_in},
 };
 use crate::{
@@ -324,7 +325,8 @@ impl Again {
         let rows = self.old.rows();
         let old_changes =
             (0..old_row.changes).map(|index| rows.change(old_row.handle, index)).collect::<Result<Vec<_>, _>>()?;
-        let mut twin = Twin { old_row, old_changes, became: BTreeMap::new(), last_own: None, pending: Vec::new(), open: None };
+        let mut twin =
+            Twin { old_row, old_changes, became: BTreeMap::new(), last_own: None, pending: Vec::new(), open: None };
         if let Some(row) = tables.document(new.handle, &doc)? {
             for (index, change) in (0..).zip(&twin.old_changes) {
                 if change.hash.0 == doc.0 || tables.change_index(row.handle, &change.hash)?.is_some() {
