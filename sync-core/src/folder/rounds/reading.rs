@@ -147,7 +147,7 @@ impl Rounds {
                     None => continue,
                 },
             };
-            let ready = self.ingest_with(host, |ingest| ingest.moved(entry, parent))?;
+            let ready = self.ingest_one(host, entry.doc, |ingest| ingest.moved(entry, parent))?;
             self.submit(host, ready.into_iter().collect())?;
         }
         self.make_links(host, &made, &mut docs)?;
@@ -155,7 +155,7 @@ impl Rounds {
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
         for doc in gone {
-            ready.extend(self.ingest_with(host, |ingest| ingest.gone(doc))?);
+            ready.extend(self.ingest_one(host, doc, |ingest| ingest.gone(doc))?);
             if ready.len() >= limits::FOLDER_BATCH {
                 self.submit(host, std::mem::take(&mut ready))?;
             }
@@ -183,6 +183,17 @@ impl Rounds {
         drop(base);
         self.shelf = library.into_shelf();
         Ok(result?)
+    }
+
+    /// The same for what concerns one document: where Automerge fails on it, only that one is not taken in.
+    fn ingest_one(
+        &mut self,
+        host: &mut dyn Host,
+        doc: DocId,
+        work: impl FnOnce(&mut Ingest<'_>) -> Result<Option<Ready>, HistoryError>,
+    ) -> Result<Option<Ready>, RoundError> {
+        let result = self.ingest_with(host, work);
+        self.unless_unreadable(host, doc, result)
     }
 
     fn make(
@@ -271,7 +282,7 @@ impl Rounds {
                     name: made[index].name.clone(),
                     found: made[index].found,
                 };
-                let ready = self.ingest_with(host, |ingest| ingest.moved(&moved, parent))?;
+                let ready = self.ingest_one(host, doc, |ingest| ingest.moved(&moved, parent))?;
                 self.submit(host, ready.into_iter().collect())?;
                 loaded.remove(&index);
                 docs.insert(index, doc);
@@ -322,12 +333,12 @@ impl Rounds {
             let Some(path) = lock(&self.parts.base).path_of(doc) else { continue };
             match found.kind {
                 FoundKind::Dir => {
-                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, None))?)
+                    ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_plain(*doc, found, None))?)
                 }
                 FoundKind::Link => match self.parts.fs.read_link(&path) {
                     Ok(target) => {
-                        ready
-                            .extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, Some(&target)))?);
+                        let work = |ingest: &mut Ingest<'_>| ingest.touched_plain(*doc, found, Some(&target));
+                        ready.extend(self.ingest_one(host, *doc, work)?);
                     }
                     Err(error) => self.unreadable(host, path, &error),
                 },
@@ -350,7 +361,7 @@ impl Rounds {
                         // Its time stamp may not move with its next bytes: look once more when it must.
                         self.mark_dirty(host, path.clone(), limits::SETTLE_MS);
                     }
-                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_file(*doc, file))?);
+                    ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_file(*doc, file))?);
                 }
             }
             self.submit(host, ready)?;
