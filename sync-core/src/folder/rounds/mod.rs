@@ -296,10 +296,8 @@ impl Rounds {
     pub fn tell_settled(&mut self, host: &mut dyn Host) {
         let arrivals = host.space().map(|space| space.arrivals);
         // The space is read before the host is asked: whatever came in between is not handed over yet.
-        let at_rest = !self.is_busy()
-            && self.wants.is_empty()
-            && self.write_problems.is_empty()
-            && self.unreadable.is_empty();
+        let at_rest =
+            !self.is_busy() && self.wants.is_empty() && self.write_problems.is_empty() && self.unreadable.is_empty();
         let at_rest = at_rest || planted(Plant::SettleTooEarly);
         let agrees = at_rest && self.halted.is_none() && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
