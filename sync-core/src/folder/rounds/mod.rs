@@ -213,6 +213,19 @@ impl Rounds {
         }
     }
 
+    /// The space was built again, under another handle and perhaps another replica of ours: everything that is known of
+    /// documents and of the base is read anew by the next round.
+    pub fn restart(&mut self, space_handle: u32, replica: ReplicaId) {
+        (self.parts.space_handle, self.parts.replica) = (space_handle, replica);
+        self.documents = Documents::default();
+        self.pending.clear();
+        self.wants.clear();
+        self.shelf = Shelf::default();
+        self.settled = None;
+        self.recovered = false;
+        self.retry_ms = 0;
+    }
+
     // ---- what the host does with it ----
 
     /// Puts back what a crash left halfway, and loads what disk and documents agreed on. Comes before the first round.
