@@ -51,7 +51,12 @@ fn a_state_restored_from_a_backup_heals_and_status_says_so() {
     assert_eq!(fs::read_to_string(a.folder.join("from b.txt")).expect("is there"), "b\n");
     let status = a.json(&["status"]);
     let repairs = status["folders"][0]["repairs"].as_array().expect("a list");
-    assert!(!repairs.is_empty() && repairs.iter().all(|repair| repair["ours"] == true), "{status:#}");
+    assert!(
+        !repairs.is_empty() && repairs.iter().all(|repair| repair["ours"] == true),
+        "{status:#}\n{}\n{}",
+        a.log(),
+        b.log()
+    );
     let shown = a.kith(&["status"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("copied or restored"), "{shown}");

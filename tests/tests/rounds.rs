@@ -314,7 +314,13 @@ fn a_folder_whose_directory_is_another_one_stands_still() {
     let report = folder.rounds.report();
     assert_eq!(report.halted.as_deref(), Some("its directory belongs to another folder"));
     assert_eq!((report.files, folder.device.settled), (1, None));
-    assert_eq!(folder.rounds.next_ms(), None);
+    assert_eq!(fs::read_dir(folder.dir.path()).expect("lists").count(), 1, "nothing was written");
+    // It looks again now and then, and goes on once its directory is there.
+    fs::write(folder.dir.path().join(".kith/folder"), format!("{}\n", folder.device.space)).expect("writes");
+    assert!(folder.rounds.next_ms().is_some());
+    folder.device.mono_ms += limits::HALTED_EVERY_MS;
+    folder.rest();
+    assert_eq!(folder.rounds.report().halted, None);
 }
 
 #[test]

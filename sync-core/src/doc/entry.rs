@@ -549,6 +549,9 @@ impl Document {
             // once for each character that goes.
             let mut then = Self::from_changes(self.past(at)?)?;
             let made = then.edit_now(replica, ops)?;
+            if self.has(&[made.hash]) {
+                return Err(DocError::StaleBase);
+            }
             return match self.apply([&made.bytes]) {
                 Ok(()) => Ok(made),
                 // This replica has changes that are not in that past.

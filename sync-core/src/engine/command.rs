@@ -359,7 +359,11 @@ impl Engine {
             counter: space.announcements,
             commit: None,
         };
-        if !everybody_linked && let Some(row) = tables.commit_row(handle, replica, own.n)? {
+        // With nobody here nobody hears: then the commit has not left, should this store turn out to be an old copy.
+        if !everybody_linked
+            && !self.sessions.is_empty()
+            && let Some(row) = tables.commit_row(handle, replica, own.n)?
+        {
             let signed = row.with_body(tables.body(handle, replica, own.n)?);
             if signed.wire_len() <= limits::ANNOUNCE_INLINE_BYTES_MAX {
                 announcement.commit = Some(signed);

@@ -109,7 +109,10 @@ impl Engine {
         let id = new.row.id;
         self.spaces.insert(handle, new);
         for state in self.sessions.values_mut() {
-            state.links.remove(&old);
+            if state.links.remove(&old).is_some() {
+                // What it sent before it hears of this is passed over.
+                state.forked.insert(handle);
+            }
             state.greeted.remove(&old);
             state.silenced.remove(&old);
             state.forked.remove(&old);

@@ -218,7 +218,7 @@ impl Engine {
             Message::Commits { space, commits } => {
                 if let Some(handle) = self.linked(session, &space) {
                     self.commits(tables, now, session, handle, &commits)?;
-                } else {
+                } else if !self.is_forked(session, &space) {
                     self.close(session, CloseCode::Protocol, "commits of a space that is not shared");
                 }
             }
@@ -276,6 +276,13 @@ impl Engine {
             .values()
             .find(|space| space.row.id.tag(peer) == *tag && space.admits(&peer))
             .map(|space| space.handle)
+    }
+
+    /// Whether the space was built again since the peer last said hello.
+    fn is_forked(&self, session: SessionId, tag: &SpaceTag) -> bool {
+        let state = self.sessions.get(&session);
+        let handle = state.and_then(|state| self.tagged(state.peer, tag));
+        state.zip(handle).is_some_and(|(state, handle)| state.forked.contains(&handle))
     }
 
     fn linked(&self, session: SessionId, tag: &SpaceTag) -> Option<u32> {
