@@ -12,7 +12,8 @@ use sync_core::{
     },
     engine::{Command, Effect, Engine, Input, Now, Outcome, SessionId, Ticket},
     ids::{DeviceId, DocId, InviteKey, ReplicaId, SpaceId, context, derive},
-    member::prove_invite,
+    limits,
+    member::{Role, prove_invite},
     store::Edit,
     tree::RelPath,
     version::{Tip, VersionVector},
@@ -29,7 +30,7 @@ use super::{
 /// Rounds of healing in which devices without faults must agree again.
 const SETTLE_ROUNDS: u32 = 6;
 /// Calls of the folder code into a write at which the script takes the power away.
-const CRASH_CALLS: [u64; 6] = [14, 18, 20, 22, 24, 28];
+const CRASH_CALLS: [u64; 6] = [3, 5, 7, 8, 9, 11];
 /// Bytes of a hello, an answer to it and what else two equal devices tell each other, apart from their vectors.
 const GREETING_BYTES: u64 = 600;
 /// Bytes of a replica in a vector, in two messages and some.
@@ -81,8 +82,8 @@ impl World {
     pub(super) fn check_more_end(&mut self) -> Result<(), Violation> {
         self.the_root_is_that_of_the_documents()?;
         self.two_devices_do_what_was_written()?;
-        self.a_used_invite_lets_nobody_in()?;
-        self.forged_commits_are_refused()
+        self.forged_commits_are_refused()?;
+        self.a_used_invite_lets_nobody_in()
     }
 
     /// The root is the sum over all documents, made anew from the store.
@@ -130,6 +131,8 @@ impl World {
         self.both_sides_are_kept(a, b)?;
         self.a_crash_in_a_write_doubles_nothing(a, b)?;
         self.lost_events_are_made_up_for(a)?;
+        self.a_long_history_is_read_whole(a)?;
+        self.what_is_displaced_is_kept(a, b)?;
         self.equals_only_say_hello(a, b)
     }
 
@@ -222,7 +225,13 @@ impl World {
             self.peers[b].fs.cut_power_at(call);
             self.quiet_round(b)?;
             if self.peers[b].process.is_none() {
+                // The next edit is there before anybody looks at the disk again.
+                wanted.push_str(&format!("after call {call}\n"));
+                self.put(a, "script.txt", &wanted);
+                self.take_in(a)?;
                 self.start(b)?;
+                self.connect(a, b)?;
+                self.deliver_all()?;
             } else {
                 // The round made fewer calls.
                 self.peers[b].fs.restart();
@@ -246,6 +255,34 @@ impl World {
         self.settle()
     }
 
+    /// More changes than a snapshot waits for, and a start after it.
+    fn a_long_history_is_read_whole(&mut self, a: usize) -> Result<(), Violation> {
+        let mut wanted = self.text(a, "script.txt");
+        for line in 0..limits::SNAPSHOT_EVERY_CHANGES + 3 {
+            wanted.push_str(&format!("line {line} of many\n"));
+            self.put(a, "script.txt", &wanted);
+            self.quiet_round(a)?;
+        }
+        self.take_in(a)?;
+        self.kill(a, false)?;
+        self.start(a)?;
+        wanted.push_str("after all\n");
+        self.put(a, "script.txt", &wanted);
+        self.settle()?;
+        self.expect("a long history is read whole", a, "script.txt", &wanted)?;
+        self.documents_are_equal()
+    }
+
+    /// One replaces bytes that the other's user saved, and that no document holds.
+    fn what_is_displaced_is_kept(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let large = |letter: &str| format!("{letter}\0").repeat(limits::INLINE_BYTES_MAX);
+        self.put(a, "script large.bin", &large("a"));
+        self.settle()?;
+        self.put(b, "script large.bin", &large("b"));
+        self.settle()?;
+        self.no_user_byte_is_lost()
+    }
+
     fn equals_only_say_hello(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         self.part_all()?;
         let before = self.net.bytes.values().sum::<u64>();
@@ -262,26 +299,24 @@ impl World {
     // ---- those who mean harm ----
 
     fn a_used_invite_lets_nobody_in(&mut self) -> Result<(), Violation> {
-        // The key that the world made for device 1.
-        let secret = SecretKey::from_bytes(&[101; 32]);
-        let device = SecretKey::from_bytes(&[254; 32]).device();
-        let command = Command::Accept {
-            space: self.space,
-            invite: InviteKey(secret.public()),
-            device,
-            name: "one too many".into(),
-            proof: prove_invite(&secret, self.space, device),
-        };
-        let now_ms = self.now_ms;
-        let turned = self.peers[0].command(now_ms, command);
-        let accepted = turned
-            .effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::Done { outcome: Ok(Outcome::Accepted { .. }), .. }));
-        if accepted {
-            return Err(self.violation("an invite lets in as many as it says", "one more came in"));
+        let (space, now_ms) = (self.space, self.now_ms);
+        let secret = SecretKey::from_bytes(&[253; 32]);
+        let key = InviteKey(secret.public());
+        let life_ms = limits::INVITE_LIFE_MS_MAX;
+        self.peers[0].command(now_ms, Command::Invite { space, key, role: Role::Writer, uses: 1, life_ms });
+        let mut accepted = 0;
+        for seed in [254, 255] {
+            let device = SecretKey::from_bytes(&[seed; 32]).device();
+            let proof = prove_invite(&secret, space, device);
+            let name = format!("late {seed}");
+            let turned = self.peers[0].command(now_ms, Command::Accept { space, invite: key, device, name, proof });
+            let is_in = |effect: &Effect| matches!(effect, Effect::Done { outcome: Ok(Outcome::Accepted { .. }), .. });
+            accepted += u32::from(turned.effects.iter().any(is_in));
         }
-        Ok(())
+        if accepted == 1 {
+            return Ok(());
+        }
+        Err(self.violation("an invite lets in as many as it says", &format!("{accepted} instead of 1")))
     }
 
     /// Commits that break one rule each are offered to a device that holds everything; a good one is taken in.
