@@ -6,6 +6,7 @@ mod crash_images;
 mod fs_conformance;
 mod fuzz_inputs;
 mod hostile;
+mod kill_points;
 mod nodes;
 mod processes;
 mod rounds;
