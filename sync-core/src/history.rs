@@ -224,6 +224,19 @@ impl Library {
         Ok(entry)
     }
 
+    /// The entry of a document as it was read last, and the heads that it was read at, for one that cannot be read now:
+    /// its cached row, or else what its root change says.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn last_entry(&mut self, doc: &DocId, row: &DocRow) -> Result<Option<(Vec<ChangeHash>, Entry)>, StoreError> {
+        if let Some(cached) = self.snapshot.entry(self.space, doc)? {
+            return Ok(Some(cached));
+        }
+        let root = self.bodies.change(&self.snapshot, self.space, row, 0)?;
+        Ok(Entry::of_root(&root).ok().map(|entry| (vec![ChangeHash(doc.0)], entry)))
+    }
+
     /// The text of a document now, if its content is one.
     ///
     /// # Errors

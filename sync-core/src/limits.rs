@@ -110,6 +110,17 @@ pub const CHANGE_COUNTER_JUMP_MAX: u64 = 1 << 20;
 /// Ceiling of operation counters: half of what Automerge's own 32 bits hold.
 pub const CHANGE_COUNTER_MAX: u64 = 1 << 31;
 
+/// Most changes of a document: a save each second for eleven days. Whoever opens it without a snapshot, or asks what
+/// lies between two of its changes, walks them all.
+pub const DOC_CHANGES_MAX: u64 = 1_000_000;
+/// Most operations of a document, deletions among them: a text of the largest size written over thirty-two times. Changes
+/// are bounded each, but many small ones can each delete the same long text, which costs them few bytes and everybody
+/// else an operation a character.
+pub const DOC_OPS_MAX: u64 = 1 << 26;
+/// Bytes of summaries of past changes that are read to check one commit: a text put together from a million places. They
+/// take ten times as much memory.
+pub const COMMIT_PAST_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Bytes of commits handed to one session before it must report them written: two frames keep the stream
 /// busy while the next is read from the store.
 pub const SESSION_WINDOW_BYTES: usize = 2 * FRAME_BYTES_MAX;
@@ -206,6 +217,9 @@ pub const SETTLE_MS_MAX: u64 = 2_000;
 pub const RESCAN_EVERY_MS: u64 = 600_000;
 /// A folder whose root is not there, or not readable, looks for it this often.
 pub const HALTED_EVERY_MS: u64 = 10_000;
+/// What could not be submitted because its document cannot be read is tried again after this, by a full scan: rarely, for
+/// it is a fault of ours that seldom mends itself.
+pub const UNREADABLE_RETRY_MS: u64 = 60_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
 

@@ -8,7 +8,10 @@ use std::{
 
 use sync_core::{
     commit::{Item, SecretKey},
-    doc::entry::{ContentRef, RootContent, RootSpec},
+    doc::{
+        entry::{ContentRef, RootContent, RootSpec},
+        probe,
+    },
     engine::{Command, Effect, Engine, Input, Now, Outcome, Ticket},
     folder::{
         Base, Fs,
@@ -19,11 +22,13 @@ use sync_core::{
             host::{Event, Host, HostError, SpaceView, Stopped, Time},
         },
     },
-    ids::{ContentHash, DocId, InstallEpoch, SpaceId},
+    ids::{ChangeHash, ContentHash, DocId, InstallEpoch, SpaceId},
     limits,
+    preflight::ChangeHead,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
     tree::RelPath,
 };
+use sync_tests::author;
 
 /// A day in 2100: later than any time stamp of the disk, so that no file is too young to be believed.
 const WALL_NS: i64 = 4_102_444_800_000_000_000;
@@ -37,6 +42,8 @@ struct Device {
     settled: Option<u64>,
     /// Answers nothing any more.
     stopped: bool,
+    /// Documents that the folder could not read.
+    unreadable: Vec<DocId>,
 }
 
 /// Nothing in these tests is displaced.
@@ -50,7 +57,8 @@ impl Device {
     fn new() -> Self {
         let key = SecretKey::from_bytes(&[1; 32]);
         let engine = Engine::open(Store::in_memory().expect("opens"), key, [0; 32]).expect("opens");
-        let mut device = Self { engine, space: SpaceId([0; 32]), mono_ms: 1, settled: None, stopped: false };
+        let mut device =
+            Self { engine, space: SpaceId([0; 32]), mono_ms: 1, settled: None, stopped: false, unreadable: Vec::new() };
         let founding = Command::CreateSpace {
             name: "space".into(),
             device_name: "device".into(),
@@ -135,7 +143,7 @@ impl Host for Device {
     fn space(&self) -> Option<SpaceView> {
         let space = self.engine.status().into_iter().find(|space| space.space == self.space)?;
         let named = space.name.is_some();
-        Some(SpaceView { arrivals: space.arrivals, named, behind: space.behind, linked: 0 })
+        Some(SpaceView { arrivals: space.arrivals, named, behind: space.behind, linked: 0, reads_only: false })
     }
 
     fn is_quiet(&self) -> bool {
@@ -160,7 +168,11 @@ impl Host for Device {
     }
 
     fn event(&mut self, event: &Event<'_>) {
-        assert!(matches!(event, Event::DiskChanged { .. }), "{event:?}");
+        match event {
+            Event::DiskChanged { .. } => {}
+            Event::Unreadable { doc, .. } => self.unreadable.push(*doc),
+            event => panic!("{event:?}"),
+        }
     }
 }
 
@@ -192,6 +204,41 @@ impl Folder {
 
     fn rest(&mut self) {
         self.device.rest(&mut self.rounds);
+    }
+
+    /// Rounds until nothing more is due soon, whether or not all is well.
+    fn calm(&mut self) {
+        for _ in 0..20 {
+            self.rounds.round(&mut self.device).expect("the engine runs");
+            self.rounds.tell_settled(&mut self.device);
+            let next_ms = self.rounds.next_ms().expect("the folder is caught up");
+            if next_ms > self.device.mono_ms + limits::SETTLE_MS_MAX {
+                return;
+            }
+            self.device.mono_ms = self.device.mono_ms.max(next_ms);
+        }
+        panic!("the folder does not calm down: {:?}", self.rounds.report());
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).expect("reads")
+    }
+
+    /// As the user does: writes, and the folder hears of it.
+    fn save(&mut self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).expect("writes");
+        self.hint(name);
+    }
+
+    /// As a peer does: a commit that the folder did not make. Returns its last change.
+    fn edit_elsewhere(&mut self, doc: DocId, text: &str) -> ChangeHash {
+        let items = author::write(&self.device.engine, &self.device.space, doc, text).expect("edits");
+        let Some(Item::Change { bytes, .. }) = items.last() else { panic!("an edit ends with a change") };
+        let hash = ChangeHead::read(bytes).expect("reads").hash;
+        self.device.edit(vec![Edit { items, writes: Vec::new() }]).expect("the engine runs");
+        self.rounds.documents_changed([doc]);
+        self.device.settled = None;
+        hash
     }
 
     fn restart(&mut self) {
@@ -268,4 +315,75 @@ fn a_folder_whose_directory_is_another_one_stands_still() {
     assert_eq!(report.halted.as_deref(), Some("its directory belongs to another folder"));
     assert_eq!((report.files, folder.device.settled), (1, None));
     assert_eq!(folder.rounds.next_ms(), None);
+}
+
+#[test]
+fn a_document_that_automerge_fails_on_stands_still_and_nothing_else_does() {
+    let mut folder = Folder::new();
+    folder.save("bad", "0\n");
+    folder.rest();
+    let bad = folder.device.engine.documents(&folder.device.space)[0];
+    folder.save("good", "one\n");
+    folder.rest();
+    // So many that a snapshot would be due with the next one.
+    let changes = u64::from(limits::SNAPSHOT_EVERY_CHANGES) - 2;
+    for number in 1..changes {
+        folder.edit_elsewhere(bad, &format!("{number}\n"));
+    }
+    folder.rest();
+    let shown = format!("{}\n", changes - 1);
+    assert_eq!(folder.read("bad"), shown);
+
+    // The next change makes Automerge panic. It is prepared before that, as on another machine.
+    let last = folder.edit_elsewhere(bad, "last\n");
+    probe::panic_on(Some(last));
+    folder.calm();
+    stands_still(&folder, bad, &shown);
+
+    // Another file goes both ways, and an edit of this one waits on the disk.
+    folder.save("good", "two\n");
+    folder.save("bad", "mine\n");
+    folder.calm();
+    stands_still(&folder, bad, "mine\n");
+    let good =
+        folder.device.engine.documents(&folder.device.space).into_iter().find(|doc| *doc != bad).expect("is held");
+    let text = |folder: &Folder, doc| author::text(&folder.device.engine, &folder.device.space, doc).expect("reads");
+    assert_eq!(text(&folder, good).as_deref(), Some("two\n"));
+    folder.edit_elsewhere(good, "three\n");
+    folder.calm();
+    assert_eq!(folder.read("good"), "three\n");
+
+    // A restart finds it as it was, and the user takes the edit back.
+    folder.save("bad", &shown);
+    folder.restart();
+    folder.calm();
+    stands_still(&folder, bad, &shown);
+    assert_eq!(folder.read("good"), "three\n");
+
+    probe::panic_on(None);
+    folder.restart();
+    folder.rest();
+    assert_eq!((folder.read("bad").as_str(), folder.read("good").as_str()), ("last\n", "three\n"));
+    assert!(folder.rounds.report().problems.is_empty());
+    assert!(has_snapshot(&folder, bad), "a snapshot was due");
+}
+
+/// The document's file holds this text, the report names it, the folder does not call itself in sync, and no snapshot
+/// was kept.
+#[track_caller]
+fn stands_still(folder: &Folder, doc: DocId, text: &str) {
+    assert_eq!(folder.read("bad"), text);
+    let report = folder.rounds.report();
+    let problems: Vec<_> = report.problems.iter().map(|problem| (problem.path.to_string(), &*problem.reason)).collect();
+    assert_eq!(problems, [("bad".to_owned(), "automerge panicked while a document was open")]);
+    assert_eq!((report.files, report.files_wanted, folder.device.settled), (2, 2, None));
+    assert!(folder.device.unreadable.contains(&doc));
+    assert!(folder.device.unreadable.iter().all(|unreadable| *unreadable == doc));
+    assert!(!has_snapshot(folder, doc));
+}
+
+fn has_snapshot(folder: &Folder, doc: DocId) -> bool {
+    let rows = author::documents(&folder.device.engine, &folder.device.space).expect("reads");
+    let snapshot = folder.device.engine.store().read().expect("reads");
+    snapshot.doc_snapshot(rows[&doc].handle).expect("reads").is_some()
 }

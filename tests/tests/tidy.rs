@@ -18,7 +18,6 @@ const FILE_LINES_MEDIAN_MAX: usize = 300;
 /// Files above [`FILE_LINES_FREE`], and why they are not two.
 const LONG_FILES: &[(&str, &str)] = &[
     ("sync-core/src/doc/entry.rs", "one schema: root changes, registers and edits must be read side by side"),
-    ("sync-core/src/engine/commits.rs", "one verdict: every check of a commit and what it writes"),
     ("sync-core/src/store/mod.rs", "one schema: a reader and a writer a table, most of it documentation"),
     ("sync-net/src/node.rs", "the whole surface of the library, most of it documentation"),
 ];

@@ -1,6 +1,7 @@
 //! What an exchange costs, counted in frames and bytes, never timed.
 
-use sync_tests::cluster::Cluster;
+use sync_core::{doc::promotion, preflight::ChangeHead};
+use sync_tests::{author, cluster::Cluster};
 
 fn populated(documents: usize) -> Cluster {
     let mut cluster = Cluster::new(2);
@@ -40,6 +41,31 @@ fn one_changed_file_among_10_000_takes_less_than_2_kb() {
     cluster.deliver_all();
     cluster.assert_synced();
     assert!(cluster.bytes_sent <= 2048, "{} bytes", cluster.bytes_sent);
+}
+
+#[test]
+fn an_imported_file_is_summed_up_by_no_row_before_it_is_edited() {
+    let mut cluster = populated(10);
+    let (space, doc) = (cluster.space, cluster.docs(0)[0]);
+    let root_actor = |cluster: &Cluster, at: usize| {
+        let mut library = author::library(cluster.engine(at), &space).expect("reads");
+        let row = library.row(&doc).expect("reads").expect("is held");
+        let head = ChangeHead::read(&library.root_change(&row).expect("reads")).expect("reads");
+        (row.handle, head.actor.try_into().expect("ours have 16 bytes"))
+    };
+    let rows = |cluster: &Cluster, at: usize| {
+        let (handle, root) = root_actor(cluster, at);
+        let snapshot = cluster.engine(at).store().read().expect("reads");
+        [root, promotion::actor(doc.into()).0].map(|actor| snapshot.made(handle, &actor, 1).expect("reads").is_some())
+    };
+    for at in 0..2 {
+        assert_eq!(rows(&cluster, at), [false, false]);
+    }
+    cluster.write(0, doc, "another text\n");
+    cluster.heal();
+    for at in 0..2 {
+        assert_eq!(rows(&cluster, at), [false, true], "the promotion has a row, the root still has none");
+    }
 }
 
 #[test]

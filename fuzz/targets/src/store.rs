@@ -12,7 +12,7 @@ use sync_core::{
     ids::{ChangeHash, CommitHash, ContentHash, DeviceId, DocId, InstallEpoch, ReplicaId, SpaceId},
     store::{
         Store, StoreError,
-        row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, ReplicaRow, SpaceRow, Stat},
+        row::{BaseRow, ChangeRow, CommitRow, DocRow, FolderRow, LastChange, ReplicaRow, SpaceRow, Stat},
     },
 };
 
@@ -104,6 +104,8 @@ fn fill(store: &Store, number: u8) -> Result<(), StoreError> {
         arrivals: 1,
         bootstrap: vec![],
         left: false,
+        shared: 1,
+        retired: vec![(replica, 1)],
     };
     tables.put_space(id, &row)?;
     tables.put_replica(id, 1, &ReplicaRow { id: replica, device: DeviceId([3; 32]), n: 1, hash })?;
@@ -116,12 +118,18 @@ fn fill(store: &Store, number: u8) -> Result<(), StoreError> {
     };
     tables.put_commit(id, 1, 1, &commit, &PackedBody::pack(&vec![number; 5000]))?;
     let change =
-        ChangeRow { hash: ChangeHash([5; 32]), deps: vec![], max_op: 7, commits: vec![(1, 1, 0)], derived: true };
+        ChangeRow { hash: ChangeHash([5; 32]), deps: vec![], max_op: 7, ops: 7, commits: vec![(1, 1, 0)], derived: true };
     let heads = vec![ChangeHash([5; 32])];
     tables.put_document(
         id,
         &doc,
-        &DocRow { handle: id.into(), heads: heads.clone(), changes: 1, seqs: vec![(1, 1)] },
+        &DocRow {
+            handle: id.into(),
+            heads: heads.clone(),
+            changes: 1,
+            ops: 7,
+            lasts: vec![LastChange { replica: 1, seq: 1, index: 0 }],
+        },
     )?;
     tables.put_change(id.into(), 0, &change)?;
     tables.put_change_index(id.into(), &change.hash, 0)?;

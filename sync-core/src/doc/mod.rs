@@ -46,6 +46,14 @@ pub enum DocError {
     Snapshot,
 }
 
+impl DocError {
+    /// Whether the document itself is at fault, and not what was to be done with it.
+    #[must_use]
+    pub const fn is_of_the_document(&self) -> bool {
+        matches!(self, Self::Automerge(_) | Self::Panicked | Self::MissingDependency | Self::Snapshot)
+    }
+}
+
 impl From<automerge::AutomergeError> for DocError {
     fn from(error: automerge::AutomergeError) -> Self {
         Self::Automerge(error.to_string())
@@ -110,6 +118,8 @@ impl Document {
         let changes = changes.into_iter().map(|bytes| decode(bytes.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let automerge = &mut self.automerge;
         guarded(|| {
+            #[cfg(any(test, feature = "probes"))]
+            probe::meet(&changes);
             automerge.apply_changes(changes)?;
             if automerge.get_missing_deps(&[]).is_empty() { Ok(()) } else { Err(DocError::MissingDependency) }
         })
@@ -173,6 +183,28 @@ fn hashes_of(hashes: &[ChangeHash]) -> Vec<automerge::ChangeHash> {
 
 fn actor_of(replica: ReplicaId) -> ActorId {
     ActorId::from(replica.0)
+}
+
+/// A failure of Automerge that a test plants, for none is known that the door lets through.
+#[cfg(any(test, feature = "probes"))]
+pub mod probe {
+    use std::cell::Cell;
+
+    use crate::ids::ChangeHash;
+
+    thread_local! {
+        static PANICS: Cell<Option<ChangeHash>> = const { Cell::new(None) };
+    }
+
+    /// From now on, applying this change panics in this thread; none does any more without one.
+    pub fn panic_on(change: Option<ChangeHash>) {
+        PANICS.set(change);
+    }
+
+    pub(super) fn meet(changes: &[automerge::Change]) {
+        let planted = PANICS.get();
+        assert!(!changes.iter().any(|change| Some(ChangeHash(change.hash().0)) == planted), "a planted failure");
+    }
 }
 
 #[cfg(test)]

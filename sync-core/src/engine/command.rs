@@ -514,14 +514,14 @@ impl Space {
                     };
                     let known = head.hash.0 == doc.0 || tables.change_index(row.handle, &head.hash)?.is_some();
                     let own = self.by_replica.get(&self.row.replica);
-                    let last = own.and_then(|own| row.seqs.iter().find(|(held, _)| held == own));
+                    let last = own.and_then(|own| row.last_of(*own));
                     if known {
                         continue;
                     }
                     if self.row.retired.iter().any(|(retired, _)| head.actor == retired.0) {
                         return Ok(None);
                     }
-                    if head.actor == self.row.replica.0 && head.seq != last.map_or(0, |(_, seq)| *seq) + 1 {
+                    if head.actor == self.row.replica.0 && head.seq != last.map_or(0, |last| last.seq) + 1 {
                         return Ok(None);
                     }
                     new.push(item);

@@ -1,24 +1,24 @@
 //! Takes commits in and appends our own.
 //!
 //! A commit is checked whole before anything of it is written: header, place in the graph, signature, role of its
-//! author in its own causal past, and every change at the door. The verdict depends on the commit and its past alone,
-//! so it is the same on every machine.
+//! author in its own causal past, and every change at the [`door`](super::door). The verdict depends on the commit and
+//! its past alone, so it is the same on every machine.
 
 use std::collections::BTreeMap;
 
-use super::space::{Placed, Space, is_in, update_root};
+use super::{
+    door::{ChangeFault, Draft, Place},
+    space::{Placed, Space, is_in, update_root},
+};
 use crate::{
     commit::{Body, BodyKind, CommitError, Header, Item, Origin, RefusedCommit, SecretKey, Signed, Verified},
-    doc::{DocError, entry::RootSpec, promotion},
-    history::Bodies,
-    ids::{ChangeHash, CommitHash, DeviceId, DocId, SpaceId},
+    ids::{CommitHash, DeviceId, DocId, SpaceId},
     limits,
     member::{MemberCommit, MemberError, MemberOp, Role},
-    preflight::{ChangeHead, Refusal},
     probe::{self, Plant, planted},
     store::{
         StoreError, Tables,
-        row::{ChangeRow, Clock, CommitRow, DocRow, ReplicaRow},
+        row::{Clock, CommitRow, ReplicaRow},
     },
     version::Tip,
 };
@@ -64,36 +64,6 @@ impl From<CommitError> for CommitFault {
     }
 }
 
-/// Why a change is not let in.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChangeFault {
-    /// Not well formed, or above a bound.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The document is not there, and this is not its root.
-    #[error("the document does not exist and this is not its root change")]
-    NoDocument,
-    /// Already there, and not one that several may make.
-    #[error("the change is already there")]
-    Repeated,
-    /// Depends on something outside its causal past.
-    #[error("it depends on a change outside its causal past")]
-    Dependency,
-    /// Neither the commit's replica nor a derived actor.
-    #[error("its actor is not the commit's")]
-    Actor,
-    /// Not the next change of its actor.
-    #[error("it is not the next change of its actor")]
-    Sequence,
-    /// The operation counter is not above the dependencies', or too far above.
-    #[error("its operation counter does not follow its dependencies")]
-    Counter,
-    /// A derived change that its inputs do not derive.
-    #[error(transparent)]
-    Derived(#[from] DocError),
-}
-
 /// What became of a commit that came in.
 #[derive(Debug)]
 pub(super) enum TakenIn {
@@ -111,34 +81,11 @@ pub(super) enum TakenIn {
 
 /// A check that failed: the store's fault ends the turn, the commit's ends the commit.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Commit(#[from] CommitFault),
-}
-
-/// A document as a commit would leave it.
-struct Draft {
-    row: DocRow,
-    old_heads: Option<Vec<ChangeHash>>,
-    /// New changes with their index, and bytes where only their hash travels.
-    added: Vec<(u32, ChangeRow, Option<Vec<u8>>)>,
-    /// Changes that were here and that this commit also brings.
-    brought: Vec<(u32, ChangeRow)>,
-    /// Whether this commit brings the root, which it may then not promote: the verdict must not depend on whether
-    /// somebody else brought the root here before.
-    brings_root: bool,
-}
-
-/// Where a commit that is being checked stands.
-struct Place<'a> {
-    space: SpaceId,
-    handle: u32,
-    replica: u32,
-    replica_id: [u8; 16],
-    n: u64,
-    past: &'a Clock,
 }
 
 impl Space {
@@ -250,6 +197,7 @@ impl Space {
                     return Err(CommitFault::Role.into());
                 }
                 let place = Place {
+                    tables,
                     space: self.row.id,
                     handle: self.handle,
                     replica,
@@ -257,12 +205,11 @@ impl Space {
                     n: commit.header.n,
                     past,
                 };
-                let mut drafts = BTreeMap::new();
-                let mut bodies = Bodies::default();
+                let mut drafts = place.open(items)?;
                 for (index, item) in items.iter().enumerate() {
-                    place.draft(tables, &mut bodies, &mut drafts, item, index as u32)?;
+                    place.draft(&mut drafts, item, index as u32)?;
                 }
-                Ok(drafts)
+                Ok(drafts.by_doc)
             }
         }
     }
@@ -327,6 +274,9 @@ impl Space {
                 if let Some(bytes) = derived {
                     tables.put_derived(draft.row.handle, *index, bytes)?;
                 }
+            }
+            for ((actor, max_op), (index, summary)) in &draft.made {
+                tables.put_made(draft.row.handle, actor, *max_op, *index, &summary.encode())?;
             }
             tables.put_document(self.handle, &doc, &draft.row)?;
             let old = draft.old_heads.as_deref();
@@ -450,265 +400,6 @@ impl Space {
 struct Author {
     device: DeviceId,
     replica: u32,
-}
-
-impl Place<'_> {
-    /// Checks one item and adds what it does to the drafts.
-    fn draft(
-        &self,
-        tables: &Tables<'_>,
-        bodies: &mut Bodies,
-        drafts: &mut BTreeMap<DocId, Draft>,
-        item: &Item,
-        index: u32,
-    ) -> Result<(), Fault> {
-        let doc = item.doc();
-        let fault = |reason: ChangeFault| Fault::Commit(CommitFault::Change { doc, reason });
-        if let std::collections::btree_map::Entry::Vacant(vacant) = drafts.entry(doc)
-            && let Some(row) = tables.document(self.handle, &doc)?
-        {
-            let old_heads = Some(row.heads.clone());
-            vacant.insert(Draft { row, old_heads, added: Vec::new(), brought: Vec::new(), brings_root: false });
-        }
-        let (bytes, derived) = match item {
-            Item::Change { bytes, .. } => (bytes.clone(), false),
-            Item::Promotion { of, hash, .. } => {
-                let draft = drafts.get(&doc).ok_or_else(|| fault(ChangeFault::NoDocument))?;
-                if of.0 != doc.0 || draft.brings_root {
-                    return Err(fault(ChangeFault::Dependency));
-                }
-                if let Some(held) = draft.find(tables, hash)? {
-                    let bytes = bodies.change(tables, self.handle, &draft.row, held)?;
-                    let head = ChangeHead::read(&bytes).map_err(|error| fault(error.into()))?;
-                    if head.deps != [*of] || !is_promotion(&head) {
-                        return Err(fault(ChangeFault::Derived(DocError::NotAnEntry("not a promotion"))));
-                    }
-                    if self.dependencies(tables, draft, &head)?.is_none() {
-                        return Err(fault(ChangeFault::Dependency));
-                    }
-                    return self.bring_again(tables, drafts, doc, held, index).map_err(Fault::from);
-                }
-                let root = bodies.change(tables, self.handle, &draft.row, 0)?;
-                let made = promotion::of_root(&root).map_err(|error| fault(error.into()))?;
-                if made.hash != *hash {
-                    return Err(fault(ChangeFault::Derived(DocError::NotAnEntry("another promotion"))));
-                }
-                (made.bytes, true)
-            }
-        };
-        let head = ChangeHead::read(&bytes).map_err(|error| fault(error.into()))?;
-        let Some(draft) = drafts.get(&doc) else {
-            self.check_root(doc, &head, &bytes).map_err(fault)?;
-            drafts.insert(doc, self.new_document(&head, index));
-            return Ok(());
-        };
-        if let Some(held) = draft.find(tables, &head.hash)? {
-            // Only what several may make may come twice, and each time its own past must hold what it depends on.
-            if head.hash.0 == doc.0 {
-                if head.actor == self.replica_id {
-                    return Err(fault(ChangeFault::Repeated));
-                }
-                self.check_root(doc, &head, &bytes).map_err(fault)?;
-            } else if !is_promotion(&head) {
-                return Err(fault(ChangeFault::Repeated));
-            } else if self.dependencies(tables, draft, &head)?.is_none() || draft.brings_root {
-                return Err(fault(ChangeFault::Dependency));
-            }
-            return self.bring_again(tables, drafts, doc, held, index).map_err(Fault::from);
-        }
-        let (deps, deps_max_op) =
-            self.dependencies(tables, draft, &head)?.ok_or_else(|| fault(ChangeFault::Dependency))?;
-        let counter_follows =
-            head.start_op > deps_max_op && head.start_op <= deps_max_op.saturating_add(limits::CHANGE_COUNTER_JUMP_MAX);
-        if !counter_follows {
-            return Err(fault(ChangeFault::Counter));
-        }
-        let own = head.actor == self.replica_id;
-        if own {
-            if head.seq != draft.last_seq(self.replica) + 1 {
-                return Err(fault(ChangeFault::Sequence));
-            }
-        } else if !derived {
-            self.check_promotion(tables, bodies, draft, &head, &deps, &bytes).map_err(|error| match error {
-                Ok(store) => Fault::Store(store),
-                Err(reason) => fault(reason),
-            })?;
-        }
-        let row = ChangeRow {
-            hash: head.hash,
-            deps,
-            max_op: head.max_op(),
-            commits: vec![(self.replica, self.n, index)],
-            derived,
-        };
-        if let Some(draft) = drafts.get_mut(&doc) {
-            draft.add(row, &head, derived.then_some(bytes), own.then_some(self.replica));
-        }
-        Ok(())
-    }
-
-    /// The first change of a document names it, and is either by the commit's replica or derived from its own values.
-    fn check_root(&self, doc: DocId, head: &ChangeHead, bytes: &[u8]) -> Result<(), ChangeFault> {
-        if head.hash.0 != doc.0 || !head.deps.is_empty() {
-            return Err(ChangeFault::NoDocument);
-        }
-        if head.seq != 1 {
-            return Err(ChangeFault::Sequence);
-        }
-        if head.actor != self.replica_id {
-            RootSpec::verify(self.space, bytes)?;
-        }
-        Ok(())
-    }
-
-    fn new_document(&self, head: &ChangeHead, index: u32) -> Draft {
-        let row = DocRow { handle: 0, heads: Vec::new(), changes: 0, seqs: Vec::new() };
-        let mut draft = Draft { row, old_heads: None, added: Vec::new(), brought: Vec::new(), brings_root: true };
-        let change = ChangeRow {
-            hash: head.hash,
-            deps: Vec::new(),
-            max_op: head.max_op(),
-            commits: vec![(self.replica, self.n, index)],
-            derived: false,
-        };
-        let own = (head.actor == self.replica_id).then_some(self.replica);
-        draft.add(change, head, None, own);
-        draft
-    }
-
-    /// A derived change that is here comes by one more commit, which then also has it in its past.
-    fn bring_again(
-        &self,
-        tables: &Tables<'_>,
-        drafts: &mut BTreeMap<DocId, Draft>,
-        doc: DocId,
-        held: u32,
-        index: u32,
-    ) -> Result<(), StoreError> {
-        let Some(draft) = drafts.get_mut(&doc) else {
-            return Ok(());
-        };
-        draft.brings_root |= held == 0;
-        if draft.is_added(held) {
-            return Ok(());
-        }
-        let mut row = match draft.brought.iter().position(|(brought, _)| *brought == held) {
-            Some(position) => draft.brought.swap_remove(position).1,
-            None => tables.change(draft.row.handle, held)?,
-        };
-        row.commits.push((self.replica, self.n, index));
-        draft.brought.push((held, row));
-        Ok(())
-    }
-
-    /// Indices and the highest counter of what a change depends on; `None` when something is outside its past.
-    fn dependencies(
-        &self,
-        tables: &Tables<'_>,
-        draft: &Draft,
-        head: &ChangeHead,
-    ) -> Result<Option<(Vec<u32>, u64)>, StoreError> {
-        if head.deps.is_empty() {
-            return Ok(None);
-        }
-        let mut deps = Vec::with_capacity(head.deps.len());
-        let mut max_op = 0;
-        for dep in &head.deps {
-            let Some(index) = draft.find(tables, dep)? else {
-                return Ok(None);
-            };
-            let row = match draft.row_of(index) {
-                Some(row) => row.clone(),
-                None => tables.change(draft.row.handle, index)?,
-            };
-            let in_past = row
-                .commits
-                .iter()
-                .any(|(replica, n, _)| is_in(self.past, *replica, *n) || (*replica == self.replica && *n == self.n));
-            if !in_past && !planted(Plant::DependencyOutsidePast) {
-                return Ok(None);
-            }
-            max_op = max_op.max(row.max_op);
-            deps.push(index);
-        }
-        Ok(Some((deps, max_op)))
-    }
-
-    /// A promotion that travels as bytes is made again and compared.
-    fn check_promotion(
-        &self,
-        tables: &Tables<'_>,
-        bodies: &mut Bodies,
-        draft: &Draft,
-        head: &ChangeHead,
-        deps: &[u32],
-        bytes: &[u8],
-    ) -> Result<(), Result<StoreError, ChangeFault>> {
-        let &[dep] = deps else {
-            return Err(Err(ChangeFault::Actor));
-        };
-        if !is_promotion(head) {
-            return Err(Err(ChangeFault::Actor));
-        }
-        if draft.is_added(dep) || draft.brings_root {
-            // What it promotes came in this very commit: nobody edits what nobody has.
-            return Err(Err(ChangeFault::Dependency));
-        }
-        let history = bodies.closure(tables, self.handle, &draft.row, dep).map_err(Ok)?;
-        promotion::verify(history, bytes).map_err(|error| Err(error.into()))
-    }
-}
-
-impl Draft {
-    fn add(&mut self, row: ChangeRow, head: &ChangeHead, derived: Option<Vec<u8>>, own: Option<u32>) {
-        self.row.heads.retain(|held| !head.deps.contains(held));
-        self.row.heads.push(head.hash);
-        self.row.heads.sort_unstable();
-        if let Some(replica) = own {
-            match self.row.seqs.iter_mut().find(|(held, _)| *held == replica) {
-                Some((_, seq)) => *seq = head.seq,
-                None => self.row.seqs.push((replica, head.seq)),
-            }
-        }
-        self.added.push((self.row.changes, row, derived));
-        self.row.changes += 1;
-    }
-
-    fn last_seq(&self, replica: u32) -> u64 {
-        let held = self.row.seqs.iter().find(|(held, _)| *held == replica);
-        held.map_or(0, |(_, seq)| *seq)
-    }
-
-    fn row_of(&self, index: u32) -> Option<&ChangeRow> {
-        let added = self.added.iter().map(|(index, row, _)| (index, row));
-        let brought = self.brought.iter().map(|(index, row)| (index, row));
-        added.chain(brought).find_map(|(held, row)| (*held == index).then_some(row))
-    }
-
-    /// Whether a change is new with this commit.
-    fn is_added(&self, index: u32) -> bool {
-        self.added.iter().any(|(added, ..)| *added == index)
-    }
-
-    /// The index of a change, in the draft or in the store.
-    fn find(&self, tables: &Tables<'_>, hash: &ChangeHash) -> Result<Option<u32>, StoreError> {
-        if let Some((index, ..)) = self.added.iter().find(|(_, row, _)| row.hash == *hash) {
-            return Ok(Some(*index));
-        }
-        if self.old_heads.is_none() {
-            return Ok(None);
-        }
-        if tables.change(self.row.handle, 0)?.hash == *hash {
-            return Ok(Some(0));
-        }
-        tables.change_index(self.row.handle, hash)
-    }
-}
-
-/// Whether a change claims to be the promotion of the one change that it depends on; whoever took it in first has made
-/// it again to see.
-pub(super) fn is_promotion(head: &ChangeHead) -> bool {
-    matches!(head.deps[..], [of] if head.seq == 1 && head.actor == promotion::actor(of).0)
 }
 
 /// Puts commit `n` of a replica, and all before it, into a past.

@@ -8,15 +8,18 @@
 //! and a seed at the start. The same engine thus runs under tokio and iroh and under a simulator.
 //!
 //! It opens no document: commits are verified, stored and passed on as bytes. Where to go next: [`space`] is what is
-//! known of one space, `commits` takes commits in and appends our own, `session` is the exchange with one peer and
-//! `sending` its sending half, `hints` what gossip says, `fork` finds where two versions of one log part and `repair` builds a space again without
+//! known of one space, `commits` takes commits in and appends our own, `door` checks each change of one with `made`, what
+//! its past made, `session` is the exchange with one peer and `sending` its sending half, `hints` what gossip says,
+//! `fork` finds where two versions of one log part and `repair` builds a space again without
 //! the one that lost, `command` is what the host asks for. Documents are opened by [`history`](crate::history), for
 //! everybody else; only `repair` opens some, to commit again what was set aside.
 
 mod command;
 mod commits;
+mod door;
 mod fork;
 mod hints;
+mod made;
 mod repair;
 mod sending;
 mod session;
@@ -26,6 +29,7 @@ use std::collections::BTreeMap;
 
 pub use command::{Command, Outcome, Refused};
 pub use commits::CommitFault;
+pub use door::ChangeFault;
 use session::Session;
 use space::Space;
 pub use space::{ForkStatus, PeerStatus, SpaceStatus};

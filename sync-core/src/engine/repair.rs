@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, Engine, EngineError, Event, Now,
-    commits::{TakenIn, is_promotion},
+    commits::TakenIn,
+    door::is_promotion,
     space::{Space, is_in},
 };
 use crate::{
@@ -112,6 +113,7 @@ impl Engine {
             state.greeted.remove(&old);
             state.silenced.remove(&old);
             state.forked.remove(&old);
+            state.proved.remove(&old);
         }
         self.dirty = true;
         self.effects.push(Effect::Event(Event::Members { space: id }));

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) fork_rounds_left: u32,
     /// Spaces of which the peer has another branch, and from which nothing is taken until it says hello again.
     pub(super) forked: BTreeSet<u32>,
+    /// Spaces in which the peer was told that its log differs from ours.
+    pub(super) proved: BTreeSet<u32>,
     pub(super) in_flight: usize,
     /// When a peer that has not said hello is given up.
     hello_by: Option<u64>,
@@ -84,6 +86,7 @@ impl Engine {
             parked: Vec::new(),
             fork_rounds_left: limits::FORK_ROUNDS_MAX,
             forked: BTreeSet::new(),
+            proved: BTreeSet::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
         };
@@ -226,7 +229,9 @@ impl Engine {
                 if let (Some(handle), Some(replica)) = (handle, forked) {
                     self.fork(handle, peer);
                     let range = LogRange { replica, from: 1, to: vector.len_of(&replica) };
-                    self.tell_log(tables, session, handle, range)?;
+                    if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
+                        self.tell_log(tables, session, handle, range)?;
+                    }
                 } else if let Some(link) = self.link(session, &space) {
                     link.durable.merge(&vector);
                     link.theirs.merge(&vector);
@@ -306,7 +311,11 @@ impl Engine {
         let space = &self.spaces[&handle];
         if let Some((replica, n)) = forked_log(space, tables, &hello.vector)? {
             self.fork(handle, peer);
-            return self.tell_log(tables, session, handle, LogRange { replica, from: 1, to: n });
+            // Once is enough until it says hello without a fork: what we tell may be a thousand times as long as a hello.
+            if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
+                self.tell_log(tables, session, handle, LogRange { replica, from: 1, to: n })?;
+            }
+            return Ok(());
         }
         if hello.vector == space.vector && hello.root != space.row.root {
             let event = Event::RootMismatch { space: space.row.id, peer };
@@ -337,6 +346,7 @@ impl Engine {
         };
         if let Some(state) = self.sessions.get_mut(&session) {
             state.forked.remove(&handle);
+            state.proved.remove(&handle);
             state.links.insert(handle, link);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Setting the rows of a space aside after it was built again under another handle.
 
-use super::{Context as _, StoreError, Tables, doc_scoped, scope_range};
+use super::{Context as _, StoreError, Tables, doc_scoped, made_key, scope_range};
 use crate::ids::ChangeHash;
 
 impl Tables<'_> {
@@ -18,6 +18,8 @@ impl Tables<'_> {
             let (first, last) = (doc_scoped(doc, &ChangeHash([0; 32])), doc_scoped(doc, &ChangeHash([0xff; 32])));
             let indices = first.as_slice()..=last.as_slice();
             self.change_index.retain_in(indices, |_, _| false).context("set aside changes")?;
+            let (first, last) = (made_key(doc, &[0; 16], 0), made_key(doc, &[0xff; 16], u64::MAX));
+            self.made.retain_in(first.as_slice()..=last.as_slice(), |_, _| false).context("set aside changes")?;
             self.snapshot.remove(doc).context("set aside a snapshot")?;
         }
         let scope = scope_range(space);

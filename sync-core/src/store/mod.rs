@@ -51,6 +51,7 @@ const DOCUMENT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("docume
 const CHANGE: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("change");
 const CHANGE_INDEX: TableDefinition<'_, &[u8], u32> = TableDefinition::new("change_index");
 const DERIVED: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("derived");
+const MADE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("made");
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 const FOLDER: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("folder");
 const BASE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("base");
@@ -122,6 +123,12 @@ fn scoped(scope: u32, id: &[u8]) -> Vec<u8> {
 
 fn doc_scoped(doc: u64, hash: &ChangeHash) -> Vec<u8> {
     [&doc.to_be_bytes()[..], &hash.0].concat()
+}
+
+/// Key of what an actor's change made, by the counter of its last operation. All actors in it have the same length, so
+/// that one's keys lie together.
+fn made_key(doc: u64, actor: &[u8; 16], max_op: u64) -> Vec<u8> {
+    [&doc.to_be_bytes()[..], actor, &max_op.to_be_bytes()].concat()
 }
 
 /// Key of the table of forks.
@@ -317,6 +324,7 @@ tables! {
     change: CHANGE, (u64, u32), &'static [u8];
     change_index: CHANGE_INDEX, &'static [u8], u32;
     derived: DERIVED, (u64, u32), &'static [u8];
+    made: MADE, &'static [u8], &'static [u8];
     snapshot: SNAPSHOT, u64, &'static [u8];
     folder: FOLDER, u32, &'static [u8];
     base: BASE, &'static [u8], &'static [u8];
@@ -566,6 +574,22 @@ macro_rules! reads {
                     .map_err(|_| StoreError::Row { table: "derived" })
             }
 
+            /// The change that holds an actor's operation, if it is kept by what it made, or else the actor's next one
+            /// that is: its index, and the summary.
+            ///
+            /// # Errors
+            /// When the store fails.
+            pub fn made(&self, doc: u64, actor: &[u8; 16], counter: u64) -> Result<Option<(u32, Vec<u8>)>, StoreError> {
+                let (first, last) = (made_key(doc, actor, counter), made_key(doc, actor, u64::MAX));
+                let mut rows = self.made.range(first.as_slice()..=last.as_slice()).context("find what was made")?;
+                let Some(row) = rows.next() else {
+                    return Ok(None);
+                };
+                let (_, value) = row.context("find what was made")?;
+                decode_row::<(u32, serde_bytes::ByteBuf)>("made", value.value())
+                    .map(|(index, summary)| Some((index, summary.into_vec())))
+            }
+
             /// The newest snapshot of a document: how many changes it holds, and its bytes.
             ///
             /// # Errors
@@ -718,6 +742,10 @@ writes! {
     /// Keeps the bytes of a change whose commit holds only its hash.
     put_derived(doc: u64, index: u32, bytes: &[u8])
         => derived[(doc, index)] = encode_row(&PackedBody::pack(bytes)).as_slice();
+    /// Keeps what a change made.
+    put_made(doc: u64, actor: &[u8; 16], max_op: u64, index: u32, summary: &[u8])
+        => made[made_key(doc, actor, max_op).as_slice()]
+        = encode_row(&(index, serde_bytes::Bytes::new(summary))).as_slice();
     /// Sets the snapshot of a document.
     put_doc_snapshot(doc: u64, changes: u32, bytes: &[u8])
         => snapshot[doc] = encode_row(&(changes, bytes)).as_slice();
@@ -874,6 +902,31 @@ mod tests {
         turn.commit().expect("commits");
         drop(store);
         assert!(matches!(Store::open(&path), Err(StoreError::Schema { found: 99 })));
+    }
+
+    #[test]
+    fn what_was_made_is_found_by_actor_and_counter_until_it_is_set_aside() {
+        let store = Store::in_memory().expect("opens");
+        let turn = store.begin().expect("begins");
+        let mut tables = turn.tables().expect("opens");
+        let (a, b) = ([1; 16], [2; 16]);
+        for (doc, actor, max_op, index) in [(7, a, 10, 1), (7, a, 300, 3), (7, b, 20, 2), (8, a, 400, 4)] {
+            tables.put_made(doc, &actor, max_op, index, &[index as u8]).expect("writes");
+        }
+        let found = |tables: &Tables<'_>, doc, actor, counter| {
+            tables.made(doc, actor, counter).expect("reads").map(|(index, summary)| (index, summary[0]))
+        };
+        assert_eq!(found(&tables, 7, &a, 1), Some((1, 1)));
+        assert_eq!(found(&tables, 7, &a, 10), Some((1, 1)));
+        assert_eq!(found(&tables, 7, &a, 11), Some((3, 3)));
+        assert_eq!(found(&tables, 7, &a, 301), None);
+        assert_eq!(found(&tables, 7, &b, 20), Some((2, 2)));
+        assert_eq!(found(&tables, 7, &b, 21), None);
+        let row = DocRow { handle: 7, heads: Vec::new(), changes: 4, ops: 0, lasts: Vec::new() };
+        tables.put_document(1, &DocId([1; 32]), &row).expect("writes");
+        tables.set_aside(1, |_, _| false).expect("sets aside");
+        assert_eq!((found(&tables, 7, &a, 1), found(&tables, 7, &b, 1)), (None, None));
+        assert_eq!(found(&tables, 8, &a, 1), Some((4, 4)));
     }
 
     #[test]

@@ -141,8 +141,29 @@ pub struct DocRow {
     pub heads: Vec<ChangeHash>,
     /// How many changes it has.
     pub changes: u32,
-    /// Last `seq` of each replica, by handle, that changed it.
-    pub seqs: Vec<(u32, u64)>,
+    /// How many operations these have together.
+    pub ops: u64,
+    /// The last change of each replica that changed it.
+    pub lasts: Vec<LastChange>,
+}
+
+impl DocRow {
+    /// The last change by a replica, given by its handle.
+    #[must_use]
+    pub fn last_of(&self, replica: u32) -> Option<&LastChange> {
+        self.lasts.iter().find(|last| last.replica == replica)
+    }
+}
+
+/// The last change of a document by one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastChange {
+    /// The replica, by handle.
+    pub replica: u32,
+    /// Its number among the replica's changes of the document.
+    pub seq: u64,
+    /// Its index.
+    pub index: u32,
 }
 
 /// A change of a document.
@@ -154,6 +175,8 @@ pub struct ChangeRow {
     pub deps: Vec<u32>,
     /// Counter of its last operation.
     pub max_op: u64,
+    /// How many operations it has.
+    pub ops: u64,
     /// The commits that brought it: replica handle, number, and index in the body. A derived change may come by several.
     pub commits: Vec<(u32, u64, u32)>,
     /// Whether its bytes rest in table `derived` and not in the body.

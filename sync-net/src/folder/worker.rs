@@ -17,6 +17,7 @@ use sync_core::{
         },
     },
     ids::{ContentHash, ReplicaId, SpaceId},
+    member::Role,
     store::{Edit, Snapshot, StoreError, Write, row::FolderRow},
 };
 use tracing::{debug, error, warn};
@@ -187,6 +188,7 @@ impl Host for Node {
             named: space.name.is_some(),
             behind: space.behind,
             linked: space.peers.iter().filter(|peer| peer.linked).count(),
+            reads_only: space.role == Some(Role::Reader),
         })
     }
 

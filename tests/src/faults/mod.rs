@@ -2,11 +2,13 @@
 //! gates stops the input before it gets there.
 //!
 //! The table is data. `inputs` builds the bytes, `calls` makes the calls in a process of their own (the program
-//! `automerge-fault`), `child` runs that process under limits and reads what it saw. `table` holds the cases. When an upgrade
+//! `automerge-fault`), `child` runs that process under limits and reads what it saw. `table` holds the cases, and
+//! `door` takes them to our own gates. When an upgrade
 //! mends a fault, its case fails: then the case is changed to what is seen now, and stays.
 
 pub mod calls;
 pub mod child;
+pub mod door;
 pub mod inputs;
 mod table;
 

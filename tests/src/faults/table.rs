@@ -42,7 +42,7 @@ const COUNTER: (Gate, &str) = (Gate::Reader, "operation counters end at 2^31");
 const NO_SYNC_MESSAGES: (Gate, &str) = (Gate::Reader, "no message of Automerge's sync protocol is ever decoded");
 const SEQ: (Gate, &str) =
     (Gate::Engine, "seq is one above the actor's last change of the document in the commit's past");
-const OWN_PAST: (Gate, &str) = (Gate::Rules, "the actor's last change is in the change's own past");
+const OWN_PAST: (Gate, &str) = (Gate::Engine, "the actor's last change is among the change's ancestors");
 const FIRST_COUNTER: (Gate, &str) = (Gate::Engine, "the first counter is above those of the dependencies");
 const NAMES: (Gate, &str) =
     (Gate::Rules, "every id that an operation names belongs to the causal past, and is of the right kind");

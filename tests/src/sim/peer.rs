@@ -21,6 +21,7 @@ use sync_core::{
         },
     },
     ids::{ContentHash, DeviceId, ReplicaId, SpaceId},
+    member::Role,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
 };
 
@@ -316,6 +317,7 @@ impl Host for SimHost<'_> {
             named: status.name.is_some(),
             behind: status.behind,
             linked: status.peers.iter().filter(|peer| peer.linked).count(),
+            reads_only: status.role == Some(Role::Reader),
         })
     }
 

@@ -4,11 +4,11 @@
 //! bounded number of rounds, until all are equal. What must hold is in [`check`](super::check), one function each.
 
 use sync_core::{
+    commit::SecretKey,
     engine::{Command, Effect, Event, Input, Outcome, SessionId},
-    folder::{disk::temp_dir, ingest::DOWNLOAD, Fs as _},
+    folder::{Fs as _, disk::temp_dir, ingest::DOWNLOAD},
     ids::{DeviceId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
-    commit::SecretKey,
     store::row::FolderRow,
 };
 
@@ -205,8 +205,7 @@ impl World {
 
     fn bind_folder(&mut self, index: usize, caught_up: bool) -> Result<(), Violation> {
         let root = self.peers[index].fs.root_identity().ok().flatten().unwrap_or_default();
-        let row =
-            FolderRow { space: self.space, path: "/folder".into(), name: "folder".into(), root, caught_up };
+        let row = FolderRow { space: self.space, path: "/folder".into(), name: "folder".into(), root, caught_up };
         self.command(index, Command::AddFolder { row })?;
         let mut turned = Turned::default();
         let (now_ms, space) = (self.now_ms, self.space);
@@ -258,8 +257,18 @@ impl World {
     fn step(&mut self) -> Result<(), Violation> {
         let weights = self.profile.weights;
         let kinds = [
-            weights.deliver, weights.user, weights.round, weights.tick, weights.connect, weights.cut, weights.stall,
-            weights.crash, weights.start, weights.gossip, weights.fetch, weights.rare,
+            weights.deliver,
+            weights.user,
+            weights.round,
+            weights.tick,
+            weights.connect,
+            weights.cut,
+            weights.stall,
+            weights.crash,
+            weights.start,
+            weights.gossip,
+            weights.fetch,
+            weights.rare,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|weight| match draw.checked_sub(*weight) {
@@ -388,8 +397,7 @@ impl World {
                 }
                 Effect::Announce { payload, .. } => self.gossip(index, &payload),
                 Effect::Changed { docs, .. } => {
-                    if let Some(rounds) =
-                        self.peers[index].process.as_mut().and_then(|process| process.rounds.as_mut())
+                    if let Some(rounds) = self.peers[index].process.as_mut().and_then(|process| process.rounds.as_mut())
                     {
                         rounds.documents_changed(docs);
                     }
@@ -407,9 +415,7 @@ impl World {
             Event::BadPeer { reason, .. } if reason != "said nothing in time" => {
                 Err(self.violation("no honest peer is refused", &format!("{index}: {reason}")))
             }
-            Event::RootMismatch { .. } => {
-                Err(self.violation("equal vectors have equal roots", &format!("at {index}")))
-            }
+            Event::RootMismatch { .. } => Err(self.violation("equal vectors have equal roots", &format!("at {index}"))),
             Event::Fork { .. } if !self.may_fork() => {
                 Err(self.violation("logs do not fork by themselves", &format!("at {index}")))
             }
@@ -627,7 +633,11 @@ impl World {
             self.note(&format!("  {index} has {commits} commits and {bytes} bytes"));
         }
         let dead = fs.is_dead();
-        self.note(&format!("{index} does a round, {} calls so far{}", fs.calls(), if dead { ", and dies" } else { "" }));
+        self.note(&format!(
+            "{index} does a round, {} calls so far{}",
+            fs.calls(),
+            if dead { ", and dies" } else { "" }
+        ));
         self.disarm(index, power, &turned)?;
         if dead && self.peers[index].process.is_some() {
             self.kill(index, power && self.profile.power)?;
@@ -774,6 +784,12 @@ impl World {
         }
         for wire in self.net.wires.values_mut() {
             wire.stalled = false;
+        }
+        // Events that were lost are made up for by the next full look.
+        for peer in &mut self.peers {
+            if let Some(rounds) = peer.process.as_mut().and_then(|process| process.rounds.as_mut()) {
+                rounds.rescan();
+            }
         }
         let mut rounds = 0;
         loop {

@@ -1,7 +1,7 @@
 //! Commits that cannot stand, sent by a member who may otherwise write, and lies about what is held.
 
 use sync_core::{
-    commit::{Body, BodyKind, Item, Origin, PackedBody, SecretKey, Signature, Signed},
+    commit::{Body, BodyKind, Item, Origin, PackedBody, SecretKey, Signature, Signed, SignedHeader},
     ids::{ChangeHash, CommitHash, DocId, InstallEpoch, ReplicaId, SpaceId},
     limits,
     version::{Tip, VersionVector},
@@ -227,9 +227,18 @@ fn words_of_forks_that_are_none_change_nothing() {
         let same = member.held(log, 1);
         let mut wire = member.session(&bench.a.address).await;
         let junk = Signed { header: vec![0; 3000], ..forged.clone() };
-        for ours in [same, forged, junk] {
-            wire.say(&Message::Fork { space: member.tag(), ours: Box::new(ours) }).await;
+        let replica = member.replica();
+        for (replica, signed) in [(log, same), (replica, forged)] {
+            let headers = vec![SignedHeader { header: signed.header, signature: signed.signature }];
+            wire.say(&Message::Fork { space: member.tag(), replica, headers }).await;
         }
+        bench.unchanged(&before).await;
+        // A header that the log's owner never signed ends the session.
+        let mut liar = member.session(&bench.a.address).await;
+        let headers = vec![SignedHeader { header: junk.header, signature: junk.signature }];
+        liar.say(&Message::Fork { space: member.tag(), replica: log, headers }).await;
+        liar.ends_with("a proof that proves nothing", CloseCode::BadCommit).await;
+        let mut wire = member.session(&bench.a.address).await;
         bench.unchanged(&before).await;
         // A vector with another hash for a log of the victim: one proof, however often it is claimed.
         let mut vector = VersionVector::new();

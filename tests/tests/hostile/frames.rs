@@ -182,7 +182,9 @@ fn messages_out_of_place_are_a_fault_or_passed_over() {
         wire.say(&Message::Durable { space, vector: vector(3, 9), settled: true }).await;
         wire.say(&Message::Settled { space, settled: false }).await;
         wire.say(&Message::Ask { space, ranges: vec![] }).await;
-        wire.say(&Message::Fork { space, ours: Box::new(commit.clone()) }).await;
+        let headers = vec![SignedHeader { header: commit.header.clone(), signature: commit.signature }];
+        wire.say(&Message::Fork { space, replica: ReplicaId([7; 16]), headers }).await;
+        wire.say(&Message::Trace { space, range: LogRange { replica: ReplicaId([7; 16]), from: 1, to: u64::MAX } }).await;
         bench.unchanged(&before).await;
         assert!(wire.connection.close_reason().is_none(), "nothing was wrong with these");
     });

@@ -32,6 +32,8 @@ pub struct SpaceView {
     pub behind: bool,
     /// How many peers that are here have said where they stand.
     pub linked: usize,
+    /// Whether our role lets us only read.
+    pub reads_only: bool,
 }
 
 /// The engine has stopped: no further round will do anything.

@@ -3,10 +3,11 @@
 //! One round takes what it was told, reads the disk where it may have changed and submits what the user did, then reads
 //! the documents that changed and brings the disk up to them. What decides lives beside this, in [`local`](super::local)
 //! and [`plan`](super::plan); here it is joined, behind a [`Host`], with the engine and with fetching: `reading` is disk
-//! into documents, `writing` documents onto disk, [`host`] what a host does for it.
+//! into documents, `writing` documents onto disk, `documents` reads those, [`host`] what a host does for it.
 //!
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
+mod documents;
 pub mod host;
 mod reading;
 mod writing;
@@ -106,6 +107,8 @@ pub struct Rounds {
     fetched: BTreeSet<ContentHash>,
     scan_problems: BTreeMap<RelPath, String>,
     write_problems: BTreeMap<RelPath, String>,
+    /// Documents that Automerge failed on, and how.
+    unreadable: BTreeMap<DocId, String>,
     caught_up: bool,
     planned: bool,
     rescan_ms: u64,
@@ -166,6 +169,7 @@ impl Rounds {
             fetched: BTreeSet::new(),
             scan_problems: BTreeMap::new(),
             write_problems: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             caught_up: parts.caught_up,
             planned: false,
             rescan_ms: 0,
@@ -271,13 +275,14 @@ impl Rounds {
             .count() as u64;
         let shown = |doc: &DocId| view.path_of(doc).unwrap_or_default();
         let problems = self.scan_problems.iter().chain(&self.write_problems);
+        let problems = problems.map(|(path, reason)| (path.clone(), reason)).chain(self.unreadable_paths());
         let name_of = |doc: &DocId| self.documents.entry(doc).map(|entry| entry.name.clone());
         Report {
             files: files as u64,
             bytes,
             files_wanted,
             conflicts: view.conflicts.iter().map(|conflict| (shown(&conflict.doc), conflict.kind)).collect(),
-            problems: problems.map(|(path, reason)| Problem { path: path.clone(), reason: reason.clone() }).collect(),
+            problems: problems.map(|(path, reason)| Problem { path, reason: reason.clone() }).collect(),
             hidden: view.hidden.iter().filter_map(|(doc, fault)| Some((name_of(doc)?, *fault))).collect(),
             busy: self.is_busy(),
             lacking: self.wants.len(),
@@ -291,7 +296,10 @@ impl Rounds {
     pub fn tell_settled(&mut self, host: &mut dyn Host) {
         let arrivals = host.space().map(|space| space.arrivals);
         // The space is read before the host is asked: whatever came in between is not handed over yet.
-        let at_rest = !self.is_busy() && self.wants.is_empty() && self.write_problems.is_empty();
+        let at_rest = !self.is_busy()
+            && self.wants.is_empty()
+            && self.write_problems.is_empty()
+            && self.unreadable.is_empty();
         let at_rest = at_rest || planted(Plant::SettleTooEarly);
         let agrees = at_rest && self.halted.is_none() && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
@@ -442,51 +450,5 @@ impl Rounds {
     fn apply<T>(&mut self, host: &mut dyn Host, work: impl FnOnce(&mut Applier<'_>) -> T) -> T {
         let mut base = lock(&self.parts.base);
         work(&mut Applier::new(&*self.parts.fs, &mut base, host.keeper(), &mut self.aside))
-    }
-
-    /// Reads entries whose documents changed, and keeps what was dear to read.
-    fn read_documents(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let mut library = self.library(host)?;
-        let mut writes = Vec::new();
-        let mut rows = Vec::with_capacity(self.pending.len());
-        for doc in std::mem::take(&mut self.pending) {
-            if let Some(row) = library.row(&doc)? {
-                rows.push((row.handle, doc, row));
-            }
-        }
-        // In the order of arrival: neighbours rest in one body.
-        rows.sort_unstable_by_key(|(handle, ..)| *handle);
-        for (_, doc, row) in rows {
-            if self.documents.heads(&doc) == Some(&row.heads) {
-                self.planned = false;
-                continue;
-            }
-            match library.entry(&doc, &row) {
-                Ok(entry) => {
-                    if row.changes > 1 {
-                        writes.push(Write::Entry { doc, heads: row.heads.clone(), entry: Box::new(entry.clone()) });
-                        if let Some(bytes) = library.due_snapshot(&doc, &row)? {
-                            probe::reach("snapshot.saved");
-                            writes.push(Write::Snapshot { handle: row.handle, changes: row.changes, bytes });
-                        }
-                    }
-                    self.documents.set(doc, row.heads, entry);
-                    self.planned = false;
-                }
-                Err(HistoryError::Store(error)) => return Err(error.into()),
-                // The document shows its last good state; everything else goes on.
-                Err(error) => {
-                    host.event(&Event::Unreadable { doc, error: &error });
-                    let path = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
-                    self.write_problems.insert(path, error.to_string());
-                }
-            }
-        }
-        self.shelf = library.into_shelf();
-        self.documents.refresh();
-        self.put_rows(host, writes)
     }
 }

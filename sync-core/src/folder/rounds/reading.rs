@@ -23,6 +23,9 @@ use crate::{
 /// Fewer files than this are not worth a thread.
 const FILES_A_THREAD_MIN: usize = 17;
 
+/// Why a change of the user is not sent.
+const READS_ONLY: &str = "this device may only read: what is changed here stays here";
+
 impl Rounds {
     pub(super) fn ingest(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         let now = host.now().mono_ms;
@@ -148,7 +151,7 @@ impl Rounds {
                     None => continue,
                 },
             };
-            let ready = self.ingest_with(host, |ingest| ingest.moved(entry, parent))?;
+            let ready = self.ingest_one(host, entry.doc, |ingest| ingest.moved(entry, parent))?;
             self.submit(host, ready.into_iter().collect())?;
         }
         self.make_links(host, &made, &mut docs)?;
@@ -156,7 +159,7 @@ impl Rounds {
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
         for doc in gone {
-            ready.extend(self.ingest_with(host, |ingest| ingest.gone(doc))?);
+            ready.extend(self.ingest_one(host, doc, |ingest| ingest.gone(doc))?);
             if ready.len() >= limits::FOLDER_BATCH {
                 self.submit(host, std::mem::take(&mut ready))?;
             }
@@ -184,6 +187,17 @@ impl Rounds {
         drop(base);
         self.shelf = library.into_shelf();
         Ok(result?)
+    }
+
+    /// The same for what concerns one document: where Automerge fails on it, only that one is not taken in.
+    fn ingest_one(
+        &mut self,
+        host: &mut dyn Host,
+        doc: DocId,
+        work: impl FnOnce(&mut Ingest<'_>) -> Result<Option<Ready>, HistoryError>,
+    ) -> Result<Option<Ready>, RoundError> {
+        let result = self.ingest_with(host, work);
+        self.unless_unreadable(host, doc, result)
     }
 
     fn make(
@@ -272,7 +286,7 @@ impl Rounds {
                     name: made[index].name.clone(),
                     found: made[index].found,
                 };
-                let ready = self.ingest_with(host, |ingest| ingest.moved(&moved, parent))?;
+                let ready = self.ingest_one(host, doc, |ingest| ingest.moved(&moved, parent))?;
                 self.submit(host, ready.into_iter().collect())?;
                 loaded.remove(&index);
                 docs.insert(index, doc);
@@ -323,12 +337,12 @@ impl Rounds {
             let Some(path) = lock(&self.parts.base).path_of(doc) else { continue };
             match found.kind {
                 FoundKind::Dir => {
-                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, None))?)
+                    ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_plain(*doc, found, None))?)
                 }
                 FoundKind::Link => match self.parts.fs.read_link(&path) {
                     Ok(target) => {
-                        ready
-                            .extend(self.ingest_with(host, |ingest| ingest.touched_plain(*doc, found, Some(&target)))?);
+                        let work = |ingest: &mut Ingest<'_>| ingest.touched_plain(*doc, found, Some(&target));
+                        ready.extend(self.ingest_one(host, *doc, work)?);
                     }
                     Err(error) => self.unreadable(host, path, &error),
                 },
@@ -351,7 +365,7 @@ impl Rounds {
                         // Its time stamp may not move with its next bytes: look once more when it must.
                         self.mark_dirty(host, path.clone(), limits::SETTLE_MS);
                     }
-                    ready.extend(self.ingest_with(host, |ingest| ingest.touched_file(*doc, file))?);
+                    ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_file(*doc, file))?);
                 }
             }
             self.submit(host, ready)?;
@@ -374,7 +388,25 @@ impl Rounds {
         self.mark_dirty(host, path, limits::VANISH_MS);
     }
 
+    /// A device that may only read tells nobody what its user changed; everything else goes on.
+    fn keep_to_ourselves(&mut self, ready: &mut Vec<Ready>) {
+        let base = lock(&self.parts.base);
+        ready.retain(|Ready { doc, edit, row }| {
+            if edit.items.is_empty() {
+                return true;
+            }
+            let made = row.as_ref().and_then(|row| Some(base.dir_path(row.parent)?.join(&row.name)));
+            if let Some(path) = base.path_of(doc).or(made) {
+                self.scan_problems.insert(path, READS_ONLY.to_owned());
+            }
+            false
+        });
+    }
+
     fn submit(&mut self, host: &mut dyn Host, mut ready: Vec<Ready>) -> Result<(), RoundError> {
+        if host.space().is_some_and(|space| space.reads_only) {
+            self.keep_to_ourselves(&mut ready);
+        }
         while !ready.is_empty() {
             let rest = ready.split_off(ready.len().min(limits::FOLDER_BATCH));
             let (mut edits, mut rows) = (Vec::new(), Vec::new());

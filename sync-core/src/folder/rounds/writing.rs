@@ -121,7 +121,8 @@ impl Rounds {
             let mut prepared = Vec::new();
             let mut intents = Vec::new();
             for (doc, place) in batch {
-                match self.prepare(host, &mut library, *doc, place, single, rows)? {
+                let prepared_one = self.prepare(host, &mut library, *doc, place, single, rows);
+                match self.unless_unreadable(host, *doc, prepared_one)? {
                     Some((ready, row)) => {
                         let row = Some(Box::new(row));
                         intents.push(Write::Base { folder: self.parts.folder, doc: *doc, row });
@@ -174,6 +175,10 @@ impl Rounds {
         flush: bool,
         rows: &mut Vec<Write>,
     ) -> Result<Option<(Prepared, BaseRow)>, RoundError> {
+        if self.unreadable.contains_key(&doc) {
+            // What is on disk may be newer than the state that could be read last.
+            return Ok(None);
+        }
         let Some(entry) = self.documents.entry(&doc).cloned() else { return Ok(None) };
         let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
         let Some((bytes, hash)) = self.bytes_of(host, library, &doc, &entry)? else { return Ok(None) };

@@ -20,6 +20,9 @@ pub struct Saved {
     pub ended_ns: Option<i64>,
     /// Whether a crash may have taken it before anything flushed it: nobody promised to keep it then.
     pub excused: bool,
+    /// Whether the file had no name in the folder any more when its program wrote into it: another version had taken its
+    /// place while it was open.
+    pub nameless: bool,
     pub(super) node: NodeId,
     pub(super) firm: bool,
 }
@@ -58,7 +61,14 @@ impl Journal {
             saved.firm |= firm;
             return;
         }
-        self.saved.push(Saved { path, bytes, at_ns, ended_ns: None, excused: false, node, firm });
+        self.saved.push(Saved { path, bytes, at_ns, ended_ns: None, excused: false, nameless: false, node, firm });
+    }
+
+    /// What was saved last went into a file without a name.
+    pub(super) fn last_is_nameless(&mut self) {
+        if let Some(saved) = self.saved.last_mut() {
+            saved.nameless = true;
+        }
     }
 
     /// A user let go of what is in a file.

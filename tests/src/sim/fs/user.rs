@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use sync_core::tree::RelPath;
+use sync_core::{folder::disk::state_path, tree::RelPath};
 
 use super::{
     state::{Rename, State, Who},
@@ -208,8 +208,13 @@ impl State {
         if fd.changed
             && let Some(bytes) = node.content().cloned()
         {
-            let path = self.live.path(fd.node).unwrap_or(fd.path);
+            let named = self.live.path(fd.node).filter(|path| !state_path().contains(path));
+            let nameless = named.is_none();
+            let path = named.unwrap_or(fd.path);
             self.journal.save(path, bytes, fd.node, self.now_ns, self.config.user_writes_durable);
+            if nameless {
+                self.journal.last_is_nameless();
+            }
         }
         self.tell(fd.node, true);
         self.release(fd.node);
