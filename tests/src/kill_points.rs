@@ -87,7 +87,7 @@ impl Pair {
             }
             assert!(self.was_killed(), "kith {args:?} fails though nobody was killed: {output:?}\n{}", daemon.log());
             for other in [&self.a, &self.b] {
-                let _starts_it = other.kith(&["status"]);
+                let _starts_it = other.kith(&["daemon", "start"]);
             }
             last = Some(output);
         }
@@ -112,7 +112,7 @@ impl Pair {
                 return;
             }
             assert!(self.was_killed(), "{joined:?}\n{}", self.b.log());
-            let _starts_it = self.a.kith(&["status"]);
+            let _starts_it = self.a.kith(&["daemon", "start"]);
         }
         panic!("the joiner does not get in\n{}\n{}", self.a.log(), self.b.log());
     }
