@@ -338,7 +338,14 @@ impl Actor {
                     let _gave_up = waiting.send(outcome);
                 }
             }
-            Effect::Event(event) => report(&event),
+            Effect::Event(event) => {
+                report(&event);
+                if let Event::Rebuilt { space, .. } = event
+                    && let Some(mailbox) = lock(&self.shared.mailboxes).get(&space)
+                {
+                    mailbox.rebuilt();
+                }
+            }
         }
     }
 
@@ -367,7 +374,16 @@ fn report(event: &Event) {
     match event {
         Event::Members { space } => info!(space = space.short(), "the members of a space changed"),
         Event::Fork { space, peer } => {
-            warn!(space = space.short(), peer = peer.short(), "two different logs of one replica: not synced");
+            warn!(space = space.short(), peer = peer.short(), "two different logs of one replica");
+        }
+        Event::Rebuilt { space, set_aside, committed_again, not_made } => {
+            warn!(
+                space = space.short(),
+                set_aside,
+                committed_again,
+                not_made,
+                "a log had forked, as after a store was copied or restored: repaired"
+            );
         }
         Event::RootMismatch { space, peer } => {
             warn!(space = space.short(), peer = peer.short(), "equal vectors and unequal roots: not synced");

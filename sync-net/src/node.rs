@@ -371,6 +371,18 @@ impl Node {
         NodeStatus { device: self.0.own, name: self.0.name.clone(), folders }
     }
 
+    fn repairs(&self, space: &SpaceStatus) -> Vec<crate::status::RepairStatus> {
+        let name = |device| space.peers.iter().find(|peer| peer.device == device).map(|peer| peer.name.clone());
+        let repair = |fork: &sync_core::engine::ForkStatus| crate::status::RepairStatus {
+            device: name(fork.device).unwrap_or_else(|| self.0.name.clone()),
+            ours: fork.ours,
+            set_aside: fork.set_aside,
+            committed_again: fork.committed_again,
+            at_ms: fork.wall_ms,
+        };
+        space.forks.iter().map(repair).collect()
+    }
+
     fn folder_status(&self, folder: &FolderHandle, space: Option<&SpaceStatus>) -> FolderStatus {
         let report = lock(&folder.shared.report).clone();
         let peers: Vec<PeerStatus> = space
@@ -408,6 +420,7 @@ impl Node {
             commits: space.map_or(0, |space| space.arrivals),
             conflicts: report.conflicts,
             problems,
+            repairs: space.map(|space| self.repairs(space)).unwrap_or_default(),
             peers,
             progress: first_sync.then_some(Progress { files_done: report.files, files_total: report.files_wanted }),
         }

@@ -42,10 +42,27 @@ pub struct FolderStatus {
     pub conflicts: Vec<ConflictStatus>,
     /// What cannot be synced.
     pub problems: Vec<ProblemStatus>,
+    /// Histories that came in two versions, as after a store was copied or restored, and what was done.
+    pub repairs: Vec<RepairStatus>,
     /// The other members.
     pub peers: Vec<PeerStatus>,
     /// How far a first sync is, while there is one.
     pub progress: Option<Progress>,
+}
+
+/// A device of which two histories were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepairStatus {
+    /// Which, as people call it.
+    pub device: String,
+    /// Whether it is this one.
+    pub ours: bool,
+    /// Commits that were set aside here.
+    pub set_aside: u64,
+    /// How many of them were ours and were made again.
+    pub committed_again: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// How a folder is.

@@ -3,6 +3,7 @@
 mod automerge_faults;
 mod convergence;
 mod crash_images;
+mod forks;
 mod fs_conformance;
 mod fuzz_inputs;
 mod hostile;

@@ -117,8 +117,14 @@ fn fill(store: &Store, number: u8) -> Result<(), StoreError> {
         membership: true,
     };
     tables.put_commit(id, 1, 1, &commit, &PackedBody::pack(&vec![number; 5000]))?;
-    let change =
-        ChangeRow { hash: ChangeHash([5; 32]), deps: vec![], max_op: 7, ops: 7, commits: vec![(1, 1, 0)], derived: true };
+    let change = ChangeRow {
+        hash: ChangeHash([5; 32]),
+        deps: vec![],
+        max_op: 7,
+        ops: 7,
+        commits: vec![(1, 1, 0)],
+        derived: true,
+    };
     let heads = vec![ChangeHash([5; 32])];
     tables.put_document(
         id,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Context, pick};
 use crate::{
-    daemon::api::{Device, Folder, Peer, State, StatusReply},
+    daemon::api::{Device, Folder, Peer, Repair, State, StatusReply},
     error::{Kind, Outcome, Result},
     output,
 };
@@ -155,7 +155,27 @@ fn details(folder: &Folder) -> String {
         &mut folder.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.reason)),
         "all else goes on syncing; change or move these, or name them in .kithignore",
     );
+    list(
+        "repair",
+        folder.repairs.len(),
+        &mut folder.repairs.iter().map(repair),
+        "nothing is lost; run one copy of a device's state only, and bring back backups of files, not of that",
+    );
     text
+}
+
+fn repair(repair: &Repair) -> String {
+    let whose = if repair.ours { "this device".to_owned() } else { repair.device.clone() };
+    let what = "its state was copied or restored, so that two histories of it were found";
+    let Repair { set_aside, committed_again, .. } = repair;
+    match (set_aside, committed_again) {
+        (0, _) => format!("{whose}: {what}; everything here stays"),
+        (_, 0) => format!("{whose}: {what}; {} set aside", output::count(*set_aside, "commit")),
+        _ => format!(
+            "{whose}: {what}; {} set aside, {committed_again} of ours made again",
+            output::count(*set_aside, "commit")
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +198,7 @@ mod tests {
             commits: 5,
             conflicts: Vec::new(),
             problems: Vec::new(),
+            repairs: Vec::new(),
             peers: vec![peer("laptop", false, false)],
             progress: None,
         }
@@ -195,7 +216,7 @@ mod tests {
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
-                "commits": 5, "conflicts": [], "problems": [], "progress": null,
+                "commits": 5, "conflicts": [], "problems": [], "repairs": [], "progress": null,
                 "peers": [{ "device": "ab", "name": "laptop", "connected": false, "synced": false }],
             }],
         });

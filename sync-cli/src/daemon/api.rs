@@ -93,6 +93,8 @@ pub struct Folder {
     pub conflicts: Vec<Conflict>,
     /// What cannot be synced.
     pub problems: Vec<Problem>,
+    /// Histories that came in two versions, as after a store was copied or restored, and what was done.
+    pub repairs: Vec<Repair>,
     /// The other members.
     pub peers: Vec<Peer>,
     /// How far a first sync is, while there is one.
@@ -131,6 +133,21 @@ pub struct Problem {
     pub path: String,
     /// Why.
     pub reason: String,
+}
+
+/// A device of which two histories were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// Which, as people call it.
+    pub device: String,
+    /// Whether it is this one.
+    pub ours: bool,
+    /// Commits that were set aside here.
+    pub set_aside: u64,
+    /// How many of them were ours and were made again.
+    pub committed_again: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// Another member.
@@ -310,6 +327,17 @@ impl From<FolderStatus> for Folder {
             commits: status.commits,
             conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
             problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
+            repairs: status
+                .repairs
+                .into_iter()
+                .map(|r| Repair {
+                    device: r.device,
+                    ours: r.ours,
+                    set_aside: r.set_aside,
+                    committed_again: r.committed_again,
+                    at_ms: r.at_ms,
+                })
+                .collect(),
             peers: status
                 .peers
                 .into_iter()

@@ -55,6 +55,8 @@ pub(crate) struct Mail {
     pub(crate) fetched: Vec<ContentHash>,
     /// Look at everything: hints were lost.
     pub(crate) rescan: bool,
+    /// The space was built again.
+    pub(crate) rebuilt: bool,
     pub(crate) stop: bool,
     woken: bool,
     /// The folder's thread took mail and has not yet reported what came of it.
@@ -108,6 +110,11 @@ impl Mailbox {
         self.post(|mail| mail.fetched.push(content));
     }
 
+    /// The space was built again: what is known of it is read anew.
+    pub(crate) fn rebuilt(&self) {
+        self.post(|mail| mail.rebuilt = true);
+    }
+
     /// Something that the folder depends on may be otherwise now.
     pub(crate) fn wake(&self) {
         self.post(|_| {});
@@ -152,7 +159,7 @@ impl Mailbox {
     /// Whether nothing is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         let mail = lock(&self.mail);
-        mail.docs.is_empty() && mail.hints.is_empty() && mail.fetched.is_empty() && !mail.rescan
+        mail.docs.is_empty() && mail.hints.is_empty() && mail.fetched.is_empty() && !mail.rescan && !mail.rebuilt
     }
 
     /// Takes what is there, after waiting for it at most so long.

@@ -106,6 +106,9 @@ impl Worker {
     }
 
     fn hand_over(&mut self, mail: Mail) {
+        if mail.rebuilt {
+            self.restart();
+        }
         self.rounds.documents_changed(mail.docs);
         for content in mail.fetched {
             self.rounds.fetched(content);
@@ -116,6 +119,16 @@ impl Worker {
         }
         if mail.rescan {
             self.rounds.rescan();
+        }
+    }
+
+    /// Follows the space to where it is after it was built again.
+    fn restart(&mut self) {
+        let spaces = self.node.engine.store.read().and_then(|snapshot| snapshot.spaces());
+        match spaces.map(|spaces| spaces.into_iter().find(|(_, row)| row.id == self.node.space)) {
+            Ok(Some((handle, row))) => self.rounds.restart(handle, row.replica),
+            Ok(None) => warn!(space = self.node.space.short(), "a folder's space is gone"),
+            Err(error) => error!(%error, "a folder cannot find its space"),
         }
     }
 

@@ -437,9 +437,9 @@ impl Peer {
     /// What the base has at a path.
     fn based(&self, path: &std::path::Path) -> Vec<(DocId, bool)> {
         let Some(base) = self.process.as_ref().and_then(|process| process.base.lock().ok()) else { return Vec::new() };
-        let rows = base.rows().filter(|(doc, _)| {
-            base.path_of(doc).is_some_and(|held| std::path::Path::new(&held.to_string()) == path)
-        });
+        let rows = base
+            .rows()
+            .filter(|(doc, _)| base.path_of(doc).is_some_and(|held| std::path::Path::new(&held.to_string()) == path));
         rows.map(|(doc, row)| (*doc, row.stat.is_some())).collect()
     }
 

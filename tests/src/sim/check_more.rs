@@ -22,7 +22,7 @@ use sync_core::{
 
 use super::{
     check::Violation,
-    fs::{UserOp, WatchFaults, OpenHow},
+    fs::{OpenHow, UserOp, WatchFaults},
     rng::Rng,
     world::World,
 };
@@ -70,7 +70,8 @@ impl World {
             let other = self.peers.iter().find(|peer| peer.device() == told.device);
             let Some(held) = other.and_then(|peer| peer.status(&self.space)) else { continue };
             if !held.vector.covers(&status.vector) {
-                let what = format!("{index} says that {} has {:?}, which has {:?}", told.name, status.vector, held.vector);
+                let what =
+                    format!("{index} says that {} has {:?}, which has {:?}", told.name, status.vector, held.vector);
                 return Err(self.violation("durable means durable", &what));
             }
         }
@@ -407,9 +408,9 @@ impl World {
         let writer = (1..self.peers.len()).find(|index| {
             let peer = &self.peers[*index];
             let replica = peer.status(&self.space).map(|status| status.replica);
-            let held = self.peers[0].status(&self.space).map_or(0, |status| {
-                replica.map_or(0, |replica| status.vector.len_of(&replica))
-            });
+            let held = self.peers[0]
+                .status(&self.space)
+                .map_or(0, |status| replica.map_or(0, |replica| status.vector.len_of(&replica)));
             !peer.reads_only && held > 0 && self.copies(*index).len() == 1
         })?;
         let replica = self.peers[writer].status(&self.space)?.replica;
@@ -429,7 +430,8 @@ struct Offers {
 
 impl Offers {
     fn is_taken(&mut self, victim: &mut Engine, signed: &Signed, replica: ReplicaId) -> bool {
-        let held = |victim: &Engine| -> u64 { victim.status().first().map_or(0, |status| status.vector.len_of(&replica)) };
+        let held =
+            |victim: &Engine| -> u64 { victim.status().first().map_or(0, |status| status.vector.len_of(&replica)) };
         let before = held(victim);
         let session = SessionId(self.next);
         self.next += 1;

@@ -1,6 +1,7 @@
 //! Frames and messages that are not what they should be, from a member.
 
 use sync_core::{
+    commit::SignedHeader,
     ids::{CommitHash, ReplicaId, SpaceTag},
     limits,
     version::{LogRange, Tip, VersionVector},
@@ -184,7 +185,8 @@ fn messages_out_of_place_are_a_fault_or_passed_over() {
         wire.say(&Message::Ask { space, ranges: vec![] }).await;
         let headers = vec![SignedHeader { header: commit.header.clone(), signature: commit.signature }];
         wire.say(&Message::Fork { space, replica: ReplicaId([7; 16]), headers }).await;
-        wire.say(&Message::Trace { space, range: LogRange { replica: ReplicaId([7; 16]), from: 1, to: u64::MAX } }).await;
+        wire.say(&Message::Trace { space, range: LogRange { replica: ReplicaId([7; 16]), from: 1, to: u64::MAX } })
+            .await;
         bench.unchanged(&before).await;
         assert!(wire.connection.close_reason().is_none(), "nothing was wrong with these");
     });

@@ -14,8 +14,7 @@ use crate::{
     doc::{DocError, entry::Entry},
     history::{HistoryError, Library},
     ids::DocId,
-    limits,
-    probe,
+    limits, probe,
     store::{Write, row::DocRow},
     tree::RelPath,
 };

@@ -213,6 +213,19 @@ impl Rounds {
         }
     }
 
+    /// The space was built again, under another handle and perhaps another replica of ours: everything that is known of
+    /// documents and of the base is read anew by the next round.
+    pub fn restart(&mut self, space_handle: u32, replica: ReplicaId) {
+        (self.parts.space_handle, self.parts.replica) = (space_handle, replica);
+        self.documents = Documents::default();
+        self.pending.clear();
+        self.wants.clear();
+        self.shelf = Shelf::default();
+        self.settled = None;
+        self.recovered = false;
+        self.retry_ms = 0;
+    }
+
     // ---- what the host does with it ----
 
     /// Puts back what a crash left halfway, and loads what disk and documents agreed on. Comes before the first round.
@@ -296,10 +309,8 @@ impl Rounds {
     pub fn tell_settled(&mut self, host: &mut dyn Host) {
         let arrivals = host.space().map(|space| space.arrivals);
         // The space is read before the host is asked: whatever came in between is not handed over yet.
-        let at_rest = !self.is_busy()
-            && self.wants.is_empty()
-            && self.write_problems.is_empty()
-            && self.unreadable.is_empty();
+        let at_rest =
+            !self.is_busy() && self.wants.is_empty() && self.write_problems.is_empty() && self.unreadable.is_empty();
         let at_rest = at_rest || planted(Plant::SettleTooEarly);
         let agrees = at_rest && self.halted.is_none() && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
