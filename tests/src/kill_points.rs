@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often a command is tried whose daemon died under it.
-const TRIES: usize = 6;
+const TRIES: usize = 10;
 /// Bytes of a file that rests in no document.
 const LARGE_BYTES: usize = 300_000;
 /// Edits of one file, more than a snapshot waits for.
@@ -119,7 +119,11 @@ impl Pair {
 
     fn wait(&self) {
         for daemon in [&self.a, &self.b, &self.a] {
-            self.command(daemon, &["wait", "--synced", "--timeout", "60s"]);
+            // A wait would be for somebody who is gone and whom nobody starts.
+            for there in [&self.a, &self.b] {
+                self.command(there, &["daemon", "start"]);
+            }
+            self.command(daemon, &["wait", "--synced", "--timeout", "15s"]);
         }
     }
 

@@ -11,7 +11,7 @@ use sync_core::{
         entry::{EntryOp, RootContent, RootSpec},
     },
     engine::{Command, Effect, Engine, Input, Now, Outcome, SessionId, Ticket},
-    ids::{DeviceId, DocId, InviteKey, ReplicaId, SpaceId, context, derive},
+    ids::{CommitHash, DeviceId, DocId, InviteKey, ReplicaId, SpaceId, context, derive},
     limits,
     member::{Role, prove_invite},
     store::Edit,
@@ -134,6 +134,9 @@ impl World {
         self.lost_events_are_made_up_for(a)?;
         self.a_long_history_is_read_whole(a)?;
         self.what_is_displaced_is_kept(a, b)?;
+        self.a_copy_is_what_it_copies(a, b)?;
+        self.a_failed_turn_tells_nothing(a)?;
+        self.a_fork_costs_nobody_an_edit(a, b)?;
         self.equals_only_say_hello(a, b)
     }
 
@@ -284,6 +287,26 @@ impl World {
         self.no_user_byte_is_lost()
     }
 
+    /// One user edits a file that the other copies, and no event tells of it.
+    fn a_copy_is_what_it_copies(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let large = "c\0".repeat(limits::INLINE_BYTES_MAX);
+        self.put(a, "script original.bin", &large);
+        self.settle()?;
+        self.peers[b].fs.set_watch_faults(WatchFaults { lost_per_mille: 1000, ..WatchFaults::default() });
+        self.put(b, "script original.bin", &large.to_uppercase());
+        self.peers[b].fs.set_watch_faults(WatchFaults::default());
+        self.put(a, "script copy.bin", &large);
+        self.take_in(a)?;
+        self.connect(a, b)?;
+        self.deliver_all()?;
+        self.quiet_round(b)?;
+        if let Some(rounds) = self.peers[b].process.as_mut().and_then(|process| process.rounds.as_mut()) {
+            rounds.rescan();
+        }
+        self.settle()?;
+        self.expect("a copy is what it copies", b, "script copy.bin", &large)
+    }
+
     fn equals_only_say_hello(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         self.part_all()?;
         let before = self.net.bytes.values().sum::<u64>();
@@ -337,6 +360,11 @@ impl World {
             && offers.is_taken(&mut victim, &forged, replica)
         {
             return Err(self.violation("nothing unauthorised is held", "a reader's commit was taken in"));
+        }
+        if let Some((forged, replica)) = self.on_a_parent_that_is_not_there(&header, good.hash(), doc, &root)
+            && offers.is_taken(&mut victim, &forged, replica)
+        {
+            return Err(self.violation(rule, "one whose parent is not here was taken in"));
         }
         if !offers.is_taken(&mut victim, &good, header.replica) {
             return Err(self.violation(rule, "and the good one, too"));
@@ -403,16 +431,35 @@ impl World {
         Some((Signed::create(&header, &body, &peer.key).ok()?, replica))
     }
 
-    /// By a writer that has not seen the document that it changes.
-    fn on_what_it_has_not_seen(&self, like: &Header, doc: DocId, root: &[u8]) -> Option<(Signed, ReplicaId)> {
-        let writer = (1..self.peers.len()).find(|index| {
+    /// A good commit of a writer, of which a parent has not come yet.
+    fn on_a_parent_that_is_not_there(
+        &self,
+        like: &Header,
+        parent: CommitHash,
+        doc: DocId,
+        root: &[u8],
+    ) -> Option<(Signed, ReplicaId)> {
+        let mut like = like.clone();
+        like.parents.push(parent);
+        like.parents.sort_unstable();
+        self.next_by(self.other_writer()?, &like, &Body::Changes(vec![Item::Change { doc, bytes: root.to_vec() }]))
+    }
+
+    /// Somebody but device 0 whose log is in the store of device 0.
+    fn other_writer(&self) -> Option<usize> {
+        (1..self.peers.len()).find(|index| {
             let peer = &self.peers[*index];
             let replica = peer.status(&self.space).map(|status| status.replica);
             let held = self.peers[0]
                 .status(&self.space)
                 .map_or(0, |status| replica.map_or(0, |replica| status.vector.len_of(&replica)));
             !peer.reads_only && held > 0 && self.copies(*index).len() == 1
-        })?;
+        })
+    }
+
+    /// By a writer that has not seen the document that it changes.
+    fn on_what_it_has_not_seen(&self, like: &Header, doc: DocId, root: &[u8]) -> Option<(Signed, ReplicaId)> {
+        let writer = self.other_writer()?;
         let replica = self.peers[writer].status(&self.space)?.replica;
         let mut document = Document::from_changes([root]).ok()?;
         let heads = document.heads();
