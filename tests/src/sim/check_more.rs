@@ -31,6 +31,8 @@ use super::{
 const SETTLE_ROUNDS: u32 = 6;
 /// Calls of the folder code into a write at which the script takes the power away.
 const CRASH_CALLS: [u64; 6] = [3, 5, 7, 8, 9, 11];
+/// The step of time stamps within which two saves look alike.
+const COARSE_NS: i64 = 10_000_000;
 /// Bytes of a hello, an answer to it and what else two equal devices tell each other, apart from their vectors.
 const GREETING_BYTES: u64 = 600;
 /// Bytes of a replica in a vector, in two messages and some.
@@ -132,6 +134,9 @@ impl World {
         self.both_sides_are_kept(a, b)?;
         self.a_crash_in_a_write_doubles_nothing(a, b)?;
         self.lost_events_are_made_up_for(a)?;
+        self.what_a_write_finds_is_taken_in(a, b)?;
+        self.a_save_in_a_write_is_kept(a, b)?;
+        self.two_saves_of_one_moment_are_seen(a)?;
         self.a_long_history_is_read_whole(a)?;
         self.what_is_displaced_is_kept(a, b)?;
         self.a_copy_is_what_it_copies(a, b)?;
@@ -169,12 +174,8 @@ impl World {
     }
 
     fn put(&mut self, index: usize, name: &str, text: &str) {
-        let path = RelPath::root().join(name);
-        let fd = u64::MAX - 1;
-        let fs = &self.peers[index].fs;
-        let open = UserOp::Open { fd, path, how: OpenHow::Truncate };
-        for op in [open, UserOp::Write { fd, bytes: text.as_bytes().to_vec() }, UserOp::Close { fd }] {
-            let _fails_in_the_comparison_below = fs.user(&op);
+        for op in save(name, text) {
+            let _shows_in_what_is_expected = self.peers[index].fs.user(&op);
         }
     }
 
@@ -257,6 +258,60 @@ impl World {
             return Err(self.violation("lost events are made up for", &format!("at {a}")));
         }
         self.settle()
+    }
+
+    /// A save that no event tells of shows when the folder wants to write over it.
+    fn what_a_write_finds_is_taken_in(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        self.put(a, "script.txt", "one\ntwo\nthree\n");
+        self.settle()?;
+        self.peers[b].fs.set_watch_faults(WatchFaults { lost_per_mille: 1000, ..WatchFaults::default() });
+        self.put(b, "script.txt", "one\ntwo\nthree\nof b\n");
+        self.peers[b].fs.set_watch_faults(WatchFaults::default());
+        self.put(a, "script.txt", "of a\none\ntwo\nthree\n");
+        self.settle()?;
+        self.expect("what a write finds is taken in", a, "script.txt", "of a\none\ntwo\nthree\nof b\n")
+    }
+
+    /// A user saves while the folder is in the middle of writing the same file.
+    fn a_save_in_a_write_is_kept(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        for call in CRASH_CALLS {
+            let before = self.text(a, "script.txt");
+            self.put(a, "script.txt", &format!("of a, {call}\n{before}"));
+            self.take_in(a)?;
+            self.connect(a, b)?;
+            self.deliver_all()?;
+            // Of another length: a save of the same one within the step of a time stamp cannot be told from our write.
+            let line = format!("by the user of b, {call}\n");
+            self.peers[b].fs.schedule(call, save("script.txt", &format!("{before}{line}")));
+            self.quiet_round(b)?;
+            self.settle()?;
+            let found = self.text(a, "script.txt");
+            if !found.contains(&line) {
+                let what = format!("{b} saved {line:?} before call {call}, and there is {found:?}");
+                return Err(self.violation("a save in a write is kept", &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The second save changes neither length nor time stamp.
+    fn two_saves_of_one_moment_are_seen(&mut self, a: usize) -> Result<(), Violation> {
+        let mut before = 0;
+        self.peers[a].fs.configure(|config| before = std::mem::replace(&mut config.granularity_ns, COARSE_NS));
+        self.put(a, "script.txt", "the first\n");
+        self.round(a)?;
+        self.put(a, "script.txt", "the other\n");
+        self.take_in(a)?;
+        self.peers[a].fs.configure(|config| config.granularity_ns = before);
+        self.settle()?;
+        self.others_show("two saves of one moment are seen", a, "script.txt", "the other\n")
+    }
+
+    fn others_show(&self, rule: &'static str, index: usize, name: &str, wanted: &str) -> Result<(), Violation> {
+        for other in (0..self.peers.len()).filter(|other| *other != index && self.peers[*other].has_folder) {
+            self.expect(rule, other, name, wanted)?;
+        }
+        Ok(())
     }
 
     /// More changes than a snapshot waits for, and a start after it.
@@ -466,6 +521,13 @@ impl World {
         let change = document.edit(replica, &heads, &[EntryOp::Name("script stolen.txt".into())]).ok()?;
         self.next_by(writer, like, &Body::Changes(vec![Item::Change { doc, bytes: change.bytes }]))
     }
+}
+
+/// The steps of a program that saves in place.
+fn save(name: &str, text: &str) -> [UserOp; 3] {
+    let (fd, path) = (u64::MAX - 1, RelPath::root().join(name));
+    let open = UserOp::Open { fd, path, how: OpenHow::Truncate };
+    [open, UserOp::Write { fd, bytes: text.as_bytes().to_vec() }, UserOp::Close { fd }]
 }
 
 /// Offers commits, each over a connection of its own: the one before may have been closed.

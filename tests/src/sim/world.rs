@@ -597,7 +597,7 @@ impl World {
         }
     }
 
-    fn round(&mut self, index: usize) -> Result<(), Violation> {
+    pub(super) fn round(&mut self, index: usize) -> Result<(), Violation> {
         if self.peers[index].process.as_ref().is_none_or(|process| process.rounds.is_none()) {
             return Ok(());
         }
