@@ -79,7 +79,7 @@ pub(crate) const fn planted(_plant: Plant) -> bool {
 pub const fn reach(_point: &'static str) {}
 
 #[cfg(feature = "probes")]
-pub use set::{POINTS, arm, plant, reach};
+pub use set::{LastWords, POINTS, arm, plant, reach};
 
 #[cfg(feature = "probes")]
 pub(crate) use set::planted;
@@ -160,7 +160,10 @@ mod set {
         static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
     }
 
-    static ARMED: OnceLock<(String, u64)> = OnceLock::new();
+    /// What a process does right before it ends at a point.
+    pub type LastWords = fn();
+
+    static ARMED: OnceLock<(String, u64, LastWords)> = OnceLock::new();
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
     /// Plants a fault in this thread, or takes it out.
@@ -172,19 +175,20 @@ mod set {
         PLANTED.get() == Some(plant)
     }
 
-    /// Lets the process end the `nth` time that it reaches a point, counted from 1. Only the first call of a process
-    /// counts; false if there is no such point.
-    pub fn arm(point: &str, nth: u64) -> bool {
-        POINTS.contains(&point) && ARMED.set((point.to_owned(), nth)).is_ok()
+    /// Lets the process end the `nth` time that it reaches a point, counted from 1, so that whoever armed it can note that
+    /// it did. Only the first call of a process counts; false if there is no such point.
+    pub fn arm(point: &str, nth: u64, last_words: LastWords) -> bool {
+        POINTS.contains(&point) && ARMED.set((point.to_owned(), nth, last_words)).is_ok()
     }
 
     /// A point that a kill could come at.
     pub fn reach(point: &'static str) {
         debug_assert!(POINTS.contains(&point), "{point} is not in the list");
-        if let Some((armed, nth)) = ARMED.get()
+        if let Some((armed, nth, last_words)) = ARMED.get()
             && armed == point
             && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
         {
+            last_words();
             // No destructor runs and nothing is flushed.
             std::process::abort();
         }

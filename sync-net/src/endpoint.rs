@@ -31,7 +31,7 @@ const LAST_PORT_TRIES: usize = 20;
 /// See [`LAST_PORT_TRIES`].
 const LAST_PORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Lets in members of a common space, and on the join ALPN anybody while an invite is open.
+/// Lets in members of a common space, and on the join ALPN also anybody else while an invite is open.
 #[derive(Debug)]
 struct AllowList {
     status: watch::Receiver<Arc<EngineStatus>>,
@@ -45,11 +45,9 @@ impl EndpointHooks for AllowList {
             return AfterHandshakeOutcome::Accept;
         }
         let status = self.status.borrow();
-        let allowed = if connection.alpn() == JOIN_ALPN {
-            status.expects_joiners
-        } else {
-            status.admitted.binary_search(&device_of(connection)).is_ok()
-        };
+        // A member asks to join once more if it lost the answer, or died before it was noted.
+        let joins = connection.alpn() == JOIN_ALPN && status.expects_joiners;
+        let allowed = joins || status.admitted.binary_search(&device_of(connection)).is_ok();
         if allowed {
             widen(connection);
             return AfterHandshakeOutcome::Accept;

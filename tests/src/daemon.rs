@@ -35,8 +35,17 @@ impl Daemon {
     /// # Panics
     /// When it cannot be run.
     pub fn kith(&self, args: &[&str]) -> Output {
+        self.kith_with(args, &[])
+    }
+
+    /// Runs `kith` with more in its environment, which a daemon that it starts inherits.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn kith_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Output {
         Command::new(&self.program)
             .args(args)
+            .envs(environment.iter().copied())
             .env("KITH_HOME", &self.home)
             .env("KITH_NETWORK", "loopback")
             .env("KITH_LOG", std::env::var("KITH_LOG").unwrap_or_else(|_| "info".into()))

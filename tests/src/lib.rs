@@ -9,4 +9,5 @@ pub mod disk;
 pub mod faults;
 pub mod hostile;
 pub mod kill;
+pub mod kill_points;
 pub mod sim;

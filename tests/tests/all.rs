@@ -7,6 +7,7 @@ mod forks;
 mod fs_conformance;
 mod fuzz_inputs;
 mod hostile;
+mod kill_points;
 mod nodes;
 mod processes;
 mod rounds;

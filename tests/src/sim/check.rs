@@ -189,7 +189,7 @@ impl World {
         Ok(entries)
     }
 
-    fn documents_are_equal(&self) -> Result<(), Violation> {
+    pub(super) fn documents_are_equal(&self) -> Result<(), Violation> {
         let first = self.entries(0)?;
         for index in 1..self.peers.len() {
             let other = self.entries(index)?;
@@ -230,7 +230,7 @@ impl World {
 
     /// Every content that a user left in a file is in a file, in what was kept, or in history; of a text that was merged
     /// before it was ever alone in history, all lines are together in one of these.
-    fn no_user_byte_is_lost(&self) -> Result<(), Violation> {
+    pub(super) fn no_user_byte_is_lost(&self) -> Result<(), Violation> {
         let mut held = self.history()?;
         for peer in &self.peers {
             held.extend(peer.fs.contents().iter().map(|bytes| (ContentHash::of(bytes), bytes.to_vec())));

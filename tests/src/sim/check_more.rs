@@ -11,8 +11,9 @@ use sync_core::{
         entry::{EntryOp, RootContent, RootSpec},
     },
     engine::{Command, Effect, Engine, Input, Now, Outcome, SessionId, Ticket},
-    ids::{DeviceId, DocId, InviteKey, ReplicaId, SpaceId, context, derive},
-    member::prove_invite,
+    ids::{CommitHash, DeviceId, DocId, InviteKey, ReplicaId, SpaceId, context, derive},
+    limits,
+    member::{Role, prove_invite},
     store::Edit,
     tree::RelPath,
     version::{Tip, VersionVector},
@@ -29,7 +30,9 @@ use super::{
 /// Rounds of healing in which devices without faults must agree again.
 const SETTLE_ROUNDS: u32 = 6;
 /// Calls of the folder code into a write at which the script takes the power away.
-const CRASH_CALLS: [u64; 6] = [14, 18, 20, 22, 24, 28];
+const CRASH_CALLS: [u64; 6] = [3, 5, 7, 8, 9, 11];
+/// The step of time stamps within which two saves look alike.
+const COARSE_NS: i64 = 10_000_000;
 /// Bytes of a hello, an answer to it and what else two equal devices tell each other, apart from their vectors.
 const GREETING_BYTES: u64 = 600;
 /// Bytes of a replica in a vector, in two messages and some.
@@ -82,8 +85,8 @@ impl World {
     pub(super) fn check_more_end(&mut self) -> Result<(), Violation> {
         self.the_root_is_that_of_the_documents()?;
         self.two_devices_do_what_was_written()?;
-        self.a_used_invite_lets_nobody_in()?;
-        self.forged_commits_are_refused()
+        self.forged_commits_are_refused()?;
+        self.a_used_invite_lets_nobody_in()
     }
 
     /// The root is the sum over all documents, made anew from the store.
@@ -131,6 +134,14 @@ impl World {
         self.both_sides_are_kept(a, b)?;
         self.a_crash_in_a_write_doubles_nothing(a, b)?;
         self.lost_events_are_made_up_for(a)?;
+        self.what_a_write_finds_is_taken_in(a, b)?;
+        self.a_save_in_a_write_is_kept(a, b)?;
+        self.two_saves_of_one_moment_are_seen(a)?;
+        self.a_long_history_is_read_whole(a)?;
+        self.what_is_displaced_is_kept(a, b)?;
+        self.a_copy_is_what_it_copies(a, b)?;
+        self.a_failed_turn_tells_nothing(a)?;
+        self.a_fork_costs_nobody_an_edit(a, b)?;
         self.equals_only_say_hello(a, b)
     }
 
@@ -163,12 +174,8 @@ impl World {
     }
 
     fn put(&mut self, index: usize, name: &str, text: &str) {
-        let path = RelPath::root().join(name);
-        let fd = u64::MAX - 1;
-        let fs = &self.peers[index].fs;
-        let open = UserOp::Open { fd, path, how: OpenHow::Truncate };
-        for op in [open, UserOp::Write { fd, bytes: text.as_bytes().to_vec() }, UserOp::Close { fd }] {
-            let _fails_in_the_comparison_below = fs.user(&op);
+        for op in save(name, text) {
+            let _shows_in_what_is_expected = self.peers[index].fs.user(&op);
         }
     }
 
@@ -223,7 +230,13 @@ impl World {
             self.peers[b].fs.cut_power_at(call);
             self.quiet_round(b)?;
             if self.peers[b].process.is_none() {
+                // The next edit is there before anybody looks at the disk again.
+                wanted.push_str(&format!("after call {call}\n"));
+                self.put(a, "script.txt", &wanted);
+                self.take_in(a)?;
                 self.start(b)?;
+                self.connect(a, b)?;
+                self.deliver_all()?;
             } else {
                 // The round made fewer calls.
                 self.peers[b].fs.restart();
@@ -247,6 +260,108 @@ impl World {
         self.settle()
     }
 
+    /// A save that no event tells of shows when the folder wants to write over it.
+    fn what_a_write_finds_is_taken_in(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        self.put(a, "script.txt", "one\ntwo\nthree\n");
+        self.settle()?;
+        self.peers[b].fs.set_watch_faults(WatchFaults { lost_per_mille: 1000, ..WatchFaults::default() });
+        self.put(b, "script.txt", "one\ntwo\nthree\nof b\n");
+        self.peers[b].fs.set_watch_faults(WatchFaults::default());
+        self.put(a, "script.txt", "of a\none\ntwo\nthree\n");
+        self.settle()?;
+        self.expect("what a write finds is taken in", a, "script.txt", "of a\none\ntwo\nthree\nof b\n")
+    }
+
+    /// A user saves while the folder is in the middle of writing the same file.
+    fn a_save_in_a_write_is_kept(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        for call in CRASH_CALLS {
+            let before = self.text(a, "script.txt");
+            self.put(a, "script.txt", &format!("of a, {call}\n{before}"));
+            self.take_in(a)?;
+            self.connect(a, b)?;
+            self.deliver_all()?;
+            // Of another length: a save of the same one within the step of a time stamp cannot be told from our write.
+            let line = format!("by the user of b, {call}\n");
+            self.peers[b].fs.schedule(call, save("script.txt", &format!("{before}{line}")));
+            self.quiet_round(b)?;
+            self.settle()?;
+            let found = self.text(a, "script.txt");
+            if !found.contains(&line) {
+                let what = format!("{b} saved {line:?} before call {call}, and there is {found:?}");
+                return Err(self.violation("a save in a write is kept", &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The second save changes neither length nor time stamp.
+    fn two_saves_of_one_moment_are_seen(&mut self, a: usize) -> Result<(), Violation> {
+        let mut before = 0;
+        self.peers[a].fs.configure(|config| before = std::mem::replace(&mut config.granularity_ns, COARSE_NS));
+        self.put(a, "script.txt", "the first\n");
+        self.round(a)?;
+        self.put(a, "script.txt", "the other\n");
+        self.take_in(a)?;
+        self.peers[a].fs.configure(|config| config.granularity_ns = before);
+        self.settle()?;
+        self.others_show("two saves of one moment are seen", a, "script.txt", "the other\n")
+    }
+
+    fn others_show(&self, rule: &'static str, index: usize, name: &str, wanted: &str) -> Result<(), Violation> {
+        for other in (0..self.peers.len()).filter(|other| *other != index && self.peers[*other].has_folder) {
+            self.expect(rule, other, name, wanted)?;
+        }
+        Ok(())
+    }
+
+    /// More changes than a snapshot waits for, and a start after it.
+    fn a_long_history_is_read_whole(&mut self, a: usize) -> Result<(), Violation> {
+        let mut wanted = self.text(a, "script.txt");
+        for line in 0..limits::SNAPSHOT_EVERY_CHANGES + 3 {
+            wanted.push_str(&format!("line {line} of many\n"));
+            self.put(a, "script.txt", &wanted);
+            self.quiet_round(a)?;
+        }
+        self.take_in(a)?;
+        self.kill(a, false)?;
+        self.start(a)?;
+        wanted.push_str("after all\n");
+        self.put(a, "script.txt", &wanted);
+        self.settle()?;
+        self.expect("a long history is read whole", a, "script.txt", &wanted)?;
+        self.documents_are_equal()
+    }
+
+    /// One replaces bytes that the other's user saved, and that no document holds.
+    fn what_is_displaced_is_kept(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let large = |letter: &str| format!("{letter}\0").repeat(limits::INLINE_BYTES_MAX);
+        self.put(a, "script large.bin", &large("a"));
+        self.settle()?;
+        self.put(b, "script large.bin", &large("b"));
+        self.settle()?;
+        self.no_user_byte_is_lost()
+    }
+
+    /// One user edits a file that the other copies, and no event tells of it.
+    fn a_copy_is_what_it_copies(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let large = "c\0".repeat(limits::INLINE_BYTES_MAX);
+        self.put(a, "script original.bin", &large);
+        self.settle()?;
+        self.peers[b].fs.set_watch_faults(WatchFaults { lost_per_mille: 1000, ..WatchFaults::default() });
+        self.put(b, "script original.bin", &large.to_uppercase());
+        self.peers[b].fs.set_watch_faults(WatchFaults::default());
+        self.put(a, "script copy.bin", &large);
+        self.take_in(a)?;
+        self.connect(a, b)?;
+        self.deliver_all()?;
+        self.quiet_round(b)?;
+        if let Some(rounds) = self.peers[b].process.as_mut().and_then(|process| process.rounds.as_mut()) {
+            rounds.rescan();
+        }
+        self.settle()?;
+        self.expect("a copy is what it copies", b, "script copy.bin", &large)
+    }
+
     fn equals_only_say_hello(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         self.part_all()?;
         let before = self.net.bytes.values().sum::<u64>();
@@ -263,26 +378,24 @@ impl World {
     // ---- those who mean harm ----
 
     fn a_used_invite_lets_nobody_in(&mut self) -> Result<(), Violation> {
-        // The key that the world made for device 1.
-        let secret = SecretKey::from_bytes(&[101; 32]);
-        let device = SecretKey::from_bytes(&[254; 32]).device();
-        let command = Command::Accept {
-            space: self.space,
-            invite: InviteKey(secret.public()),
-            device,
-            name: "one too many".into(),
-            proof: prove_invite(&secret, self.space, device),
-        };
-        let now_ms = self.now_ms;
-        let turned = self.peers[0].command(now_ms, command);
-        let accepted = turned
-            .effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::Done { outcome: Ok(Outcome::Accepted { .. }), .. }));
-        if accepted {
-            return Err(self.violation("an invite lets in as many as it says", "one more came in"));
+        let (space, now_ms) = (self.space, self.now_ms);
+        let secret = SecretKey::from_bytes(&[253; 32]);
+        let key = InviteKey(secret.public());
+        let life_ms = limits::INVITE_LIFE_MS_MAX;
+        self.peers[0].command(now_ms, Command::Invite { space, key, role: Role::Writer, uses: 1, life_ms });
+        let mut accepted = 0;
+        for seed in [254, 255] {
+            let device = SecretKey::from_bytes(&[seed; 32]).device();
+            let proof = prove_invite(&secret, space, device);
+            let name = format!("late {seed}");
+            let turned = self.peers[0].command(now_ms, Command::Accept { space, invite: key, device, name, proof });
+            let is_in = |effect: &Effect| matches!(effect, Effect::Done { outcome: Ok(Outcome::Accepted { .. }), .. });
+            accepted += u32::from(turned.effects.iter().any(is_in));
         }
-        Ok(())
+        if accepted == 1 {
+            return Ok(());
+        }
+        Err(self.violation("an invite lets in as many as it says", &format!("{accepted} instead of 1")))
     }
 
     /// Commits that break one rule each are offered to a device that holds everything; a good one is taken in.
@@ -302,6 +415,11 @@ impl World {
             && offers.is_taken(&mut victim, &forged, replica)
         {
             return Err(self.violation("nothing unauthorised is held", "a reader's commit was taken in"));
+        }
+        if let Some((forged, replica)) = self.on_a_parent_that_is_not_there(&header, good.hash(), doc, &root)
+            && offers.is_taken(&mut victim, &forged, replica)
+        {
+            return Err(self.violation(rule, "one whose parent is not here was taken in"));
         }
         if !offers.is_taken(&mut victim, &good, header.replica) {
             return Err(self.violation(rule, "and the good one, too"));
@@ -368,22 +486,48 @@ impl World {
         Some((Signed::create(&header, &body, &peer.key).ok()?, replica))
     }
 
-    /// By a writer that has not seen the document that it changes.
-    fn on_what_it_has_not_seen(&self, like: &Header, doc: DocId, root: &[u8]) -> Option<(Signed, ReplicaId)> {
-        let writer = (1..self.peers.len()).find(|index| {
+    /// A good commit of a writer, of which a parent has not come yet.
+    fn on_a_parent_that_is_not_there(
+        &self,
+        like: &Header,
+        parent: CommitHash,
+        doc: DocId,
+        root: &[u8],
+    ) -> Option<(Signed, ReplicaId)> {
+        let mut like = like.clone();
+        like.parents.push(parent);
+        like.parents.sort_unstable();
+        self.next_by(self.other_writer()?, &like, &Body::Changes(vec![Item::Change { doc, bytes: root.to_vec() }]))
+    }
+
+    /// Somebody but device 0 whose log is in the store of device 0.
+    fn other_writer(&self) -> Option<usize> {
+        (1..self.peers.len()).find(|index| {
             let peer = &self.peers[*index];
             let replica = peer.status(&self.space).map(|status| status.replica);
             let held = self.peers[0]
                 .status(&self.space)
                 .map_or(0, |status| replica.map_or(0, |replica| status.vector.len_of(&replica)));
             !peer.reads_only && held > 0 && self.copies(*index).len() == 1
-        })?;
+        })
+    }
+
+    /// By a writer that has not seen the document that it changes.
+    fn on_what_it_has_not_seen(&self, like: &Header, doc: DocId, root: &[u8]) -> Option<(Signed, ReplicaId)> {
+        let writer = self.other_writer()?;
         let replica = self.peers[writer].status(&self.space)?.replica;
         let mut document = Document::from_changes([root]).ok()?;
         let heads = document.heads();
         let change = document.edit(replica, &heads, &[EntryOp::Name("script stolen.txt".into())]).ok()?;
         self.next_by(writer, like, &Body::Changes(vec![Item::Change { doc, bytes: change.bytes }]))
     }
+}
+
+/// The steps of a program that saves in place.
+fn save(name: &str, text: &str) -> [UserOp; 3] {
+    let (fd, path) = (u64::MAX - 1, RelPath::root().join(name));
+    let open = UserOp::Open { fd, path, how: OpenHow::Truncate };
+    [open, UserOp::Write { fd, bytes: text.as_bytes().to_vec() }, UserOp::Close { fd }]
 }
 
 /// Offers commits, each over a connection of its own: the one before may have been closed.

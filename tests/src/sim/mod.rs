@@ -7,6 +7,7 @@
 //! is a stand-in for code of ours, but for the transport of frames and of contents.
 
 pub mod check;
+mod check_fork;
 mod check_more;
 pub mod disk;
 pub mod editor;

@@ -115,6 +115,8 @@ pub struct Rounds {
     rescans: u64,
     /// When what could not be written is tried again.
     retry_ms: u64,
+    /// Whether downloads that nobody wants any more may lie about.
+    sweep_due: bool,
     settled: Option<u64>,
     halted: Option<String>,
     /// Whether what a crash left halfway was put back.
@@ -175,6 +177,7 @@ impl Rounds {
             rescan_ms: 0,
             rescans: 0,
             retry_ms: 0,
+            sweep_due: true,
             settled: None,
             halted: None,
             recovered: false,

@@ -53,6 +53,7 @@ impl Rounds {
             // The first scan knows of no rules but the root's; the others show as it goes.
             self.ignored.load(&*self.parts.fs, &RelPath::root());
             self.rescans += 1;
+            self.sweep_due = true;
             let quarter = limits::RESCAN_EVERY_MS / 4;
             let spread = u64::from(self.parts.folder).wrapping_mul(7919).wrapping_add(self.rescans * 104_729);
             self.rescan_ms = now + limits::RESCAN_EVERY_MS - quarter + spread % (2 * quarter);

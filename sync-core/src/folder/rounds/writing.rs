@@ -37,7 +37,7 @@ const COPY_BYTES: usize = 64 * 1024;
 impl Rounds {
     pub(super) fn materialize(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         if self.planned {
-            return Ok(());
+            return self.sweep_downloads();
         }
         self.planned = true;
         self.write_problems.clear();
@@ -79,6 +79,25 @@ impl Rounds {
         self.put_rows(host, rows)?;
         self.retry_ms = host.now().mono_ms + WRITE_RETRY_MS;
         self.ask_for_contents(host);
+        self.sweep_downloads()
+    }
+
+    /// Removes what was fetched, or begun, and is wanted no more: its file got other bytes meanwhile, or is gone.
+    fn sweep_downloads(&mut self) -> Result<(), RoundError> {
+        // Only a plan that was carried out whole has said all that it wants.
+        if !self.sweep_due || !self.planned || !self.write_problems.is_empty() {
+            return Ok(());
+        }
+        self.sweep_due = false;
+        for listed in self.parts.fs.list(&temp_dir())? {
+            let Ok(name) = listed.name else { continue };
+            let Some(hash) = name.strip_prefix(DOWNLOAD).and_then(|hash| hash.parse::<ContentHash>().ok()) else {
+                continue;
+            };
+            if !self.wants.contains_key(&hash) && !self.fetched.contains(&hash) {
+                self.parts.fs.remove_file(&temp_dir().join(&name))?;
+            }
+        }
         Ok(())
     }
 

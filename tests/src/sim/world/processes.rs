@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Ends a process at once; with the power, what was not flushed goes too.
-    pub(super) fn kill(&mut self, index: usize, power: bool) -> Result<(), Violation> {
+    pub(in crate::sim) fn kill(&mut self, index: usize, power: bool) -> Result<(), Violation> {
         self.note(&format!("{index} is killed{}", if power { ", with the power" } else { "" }));
         let loss = if power {
             *self.rng.pick(&[Loss::All, Loss::Nothing, Loss::Tail, Loss::Some, Loss::Torn])

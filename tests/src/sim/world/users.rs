@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    pub(super) fn round(&mut self, index: usize) -> Result<(), Violation> {
+    pub(in crate::sim) fn round(&mut self, index: usize) -> Result<(), Violation> {
         if self.peers[index].process.as_ref().is_none_or(|process| process.rounds.is_none()) {
             return Ok(());
         }
