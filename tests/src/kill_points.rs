@@ -168,7 +168,9 @@ fn populate(folder: &Path) {
     }
     put(folder, "log.txt", "one\ntwo\nthree\nfour\nfive\n");
     put(folder, "long.txt", "start\n");
-    for name in ["of host/inside.txt", "of joiner/inside.txt", "deep/er/inside.txt", "h1.txt", "h2.txt", "j1.txt", "j2.txt"] {
+    for name in
+        ["of host/inside.txt", "of joiner/inside.txt", "deep/er/inside.txt", "h1.txt", "h2.txt", "j1.txt", "j2.txt"]
+    {
         put(folder, name, name);
     }
     for name in ["gone by host.bin", "gone by joiner.bin", "new by host.bin", "new by joiner.bin", "both.bin"] {
@@ -179,11 +181,9 @@ fn populate(folder: &Path) {
 
 fn swap(folder: &Path, one: &str, other: &str) {
     let by_way_of = folder.join("swap");
-    for (from, to) in [
-        (folder.join(one), by_way_of.clone()),
-        (folder.join(other), folder.join(one)),
-        (by_way_of, folder.join(other)),
-    ] {
+    for (from, to) in
+        [(folder.join(one), by_way_of.clone()), (folder.join(other), folder.join(one)), (by_way_of, folder.join(other))]
+    {
         fs::rename(from, to).expect("renames");
     }
 }

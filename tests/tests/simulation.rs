@@ -1,6 +1,11 @@
 //! The simulator: seeds converge, the same seed does the same, and every planted fault is found.
 
-use sync_tests::sim::world;
+use std::collections::BTreeSet;
+
+use sync_tests::sim::{
+    plant::{PEERS, TABLE, run_with},
+    world,
+};
 
 /// How many seeds a run of the tests tries; a sweep sets more.
 fn seeds() -> u64 {
@@ -25,5 +30,18 @@ fn devices_converge_under_faults() {
 fn a_seed_does_the_same_twice() {
     for seed in 0..50 {
         assert_eq!(world::run(seed, 3), world::run(seed, 3), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for row in TABLE {
+        let found = run_with(row.plant, row.seed, PEERS).violation;
+        assert!(found.is_some(), "{:?} is not found by seed {}; see `simulate plants`", row.plant, row.seed);
+    }
+    // It is the fault that is found: without it these seeds hold.
+    let seeds: BTreeSet<u64> = TABLE.iter().map(|row| row.seed).collect();
+    for seed in seeds {
+        assert_eq!(world::run(seed, PEERS).violation, None);
     }
 }

@@ -1,5 +1,5 @@
 //! Runs seeds of the simulator: `simulate FIRST COUNT [PEERS]` sweeps on all cores and tells totals and violations,
-//! `simulate log SEED [PEERS]` tells one run line by line.
+//! `simulate log SEED [PEERS]` tells one run line by line, `simulate plants [SEEDS_MAX]` finds each planted fault.
 
 use std::{
     num::NonZero,
@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use sync_tests::sim::world::{self, Totals};
+use sync_tests::sim::{
+    plant::{TABLE, first_find},
+    world::{self, Totals},
+};
 
 /// Violations that are told one by one.
 const TOLD_MAX: usize = 25;
@@ -23,6 +26,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "log") {
         return log(number(arguments.get(1), 0), number(arguments.get(2), 5) as usize);
+    }
+    if arguments.first().is_some_and(|first| first == "plants") {
+        return plants(number(arguments.get(1), 100));
     }
     sweep(number(arguments.first(), 0), number(arguments.get(1), 300), number(arguments.get(2), 5) as usize)
 }
@@ -37,6 +43,32 @@ fn log(seed: u64, peers: usize) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the table of `docs/testing.md` as the seeds find it now.
+fn plants(seeds_max: u64) -> ExitCode {
+    let next = AtomicU64::new(0);
+    let finds = Mutex::new(vec![None; TABLE.len()]);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some((index, row)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed) as usize).and_then(|at| Some((at, TABLE.get(at)?)))
+                {
+                    let found = first_find(row.plant, 0..seeds_max);
+                    finds.lock().expect("nothing panics while it holds the lock")[index] = found;
+                }
+            });
+        }
+    });
+    let finds = finds.into_inner().expect("all threads are done");
+    println!("| fault | what it breaks | rule that finds it | first seed |\n|---|---|---|---|");
+    for (row, found) in TABLE.iter().zip(&finds) {
+        let (seed, rule) = found.map_or(("none".to_owned(), ""), |(seed, rule)| (seed.to_string(), rule));
+        println!("| `{:?}` | {} | {rule} | {seed} |", row.plant, row.breaks);
+    }
+    if finds.iter().all(Option::is_some) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {

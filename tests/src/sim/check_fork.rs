@@ -105,7 +105,8 @@ fn meet(left: &mut Engine, right: &mut Engine, devices: (DeviceId, DeviceId), se
         quiet += 1;
         for (own, engine) in [&mut *left, &mut *right].into_iter().enumerate() {
             let inputs = std::mem::take(&mut waiting[own]);
-            let effects = engine.turn(Now { mono_ms: now_ms, wall_ms: 1 }, inputs).map_err(|error| error.to_string())?;
+            let effects =
+                engine.turn(Now { mono_ms: now_ms, wall_ms: 1 }, inputs).map_err(|error| error.to_string())?;
             for effect in effects {
                 let Effect::Send { session, frame: bytes } = effect else { continue };
                 if session == ends[own] {
