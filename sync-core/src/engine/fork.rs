@@ -224,7 +224,8 @@ impl Engine {
             return Ok(());
         };
         let unshared = replica == space.row.replica && n > space.row.shared;
-        if unshared || (theirs.hash() < ours.hash() && !planted(Plant::ForkKeepsOwn)) {
+        let gives_way = unshared || theirs.hash() < ours.hash();
+        if gives_way && !planted(Plant::ForkKeepsOwn) {
             let known = space.losing.iter().any(|losing| losing.replica == replica && losing.n <= n);
             if !known {
                 space.losing.push(Losing { replica, n, kept: theirs });
