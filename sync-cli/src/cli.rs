@@ -185,6 +185,16 @@ pub enum FolderCommand {
         /// The folder, by name or path
         folder: String,
     },
+    /// Lets many deletes and overwrites happen that wait for your word
+    Approve {
+        /// The folder, by name or path; may be left out when there is only one
+        folder: Option<String>,
+    },
+    /// Undoes many deletes and overwrites that wait for your word
+    Reject {
+        /// The folder, by name or path; may be left out when there is only one
+        folder: Option<String>,
+    },
 }
 
 /// What to do with peers.

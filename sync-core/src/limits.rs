@@ -223,6 +223,28 @@ pub const UNREADABLE_RETRY_MS: u64 = 60_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
 
+/// Deletes and overwrites are counted over this time: a command that goes through a folder takes less.
+pub const HOLD_WINDOW_MS: u64 = 60_000;
+/// One in so many files may be deleted or overwritten in that time; with more, all wait for somebody's word.
+pub const HOLD_ONE_IN: usize = 4;
+/// So many may be in any folder: the everyday changes of a small one are no accident.
+pub const HOLD_ENTRIES_MIN: usize = 25;
+/// A folder of at least so many files is not emptied without somebody's word.
+pub const HOLD_EMPTIED_MIN: usize = 5;
+
+/// A file that we wrote and somebody changed in turns, so often within this time, is left alone for a while: two writers
+/// that undo each other would go on for ever, on every device.
+pub const FIGHT_WINDOW_MS: u64 = 15_000;
+/// How often we write in that time before we stop.
+pub const FIGHT_WRITES: usize = 3;
+/// For how long: long enough for people to notice, short enough for those who both just type.
+pub const FIGHT_REST_MS: u64 = 30_000;
+
+/// Free space that is not taken by what others send: a full disk fails everybody else on it.
+pub const SPACE_RESERVE_MIN: u64 = 64 << 20;
+/// On large disks one part in so many is. Never more than a tenth, for disks that are small.
+pub const SPACE_RESERVE_ONE_IN: u64 = 100;
+
 /// Displaced and deleted files are kept this long.
 pub const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
 

@@ -244,8 +244,8 @@ pub(crate) struct Fetcher {
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: tokio::runtime::Handle,
     under_way: Mutex<BTreeSet<(SpaceId, ContentHash)>>,
-    /// The one connection to each peer; whoever needs it first dials, and the others wait for that.
-    connections: Mutex<BTreeMap<DeviceId, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
+    /// There is one connection to each peer: whoever needs it first dials, and the others wait for that.
+    dialling: Mutex<BTreeMap<DeviceId, Arc<tokio::sync::Mutex<()>>>>,
     sources: Sources,
     slots: Semaphore,
     /// Taken while a list above [`limits::CHUNK_LIST_LARGE_BYTES`] is in memory.
@@ -281,7 +281,7 @@ impl Fetcher {
             tasks,
             runtime,
             under_way: Mutex::default(),
-            connections: Mutex::default(),
+            dialling: Mutex::default(),
             sources: Sources::default(),
             slots: Semaphore::new(FETCHES_MAX),
             large_list: Semaphore::new(1),
@@ -343,15 +343,16 @@ impl Fetcher {
     }
 
     async fn connection(&self, peer: DeviceId) -> io::Result<Connection> {
-        let place = Arc::clone(lock(&self.connections).entry(peer).or_default());
-        let mut held = place.lock().await;
-        if let Some(open) = held.as_ref().filter(|held| held.close_reason().is_none()) {
-            return Ok(open.clone());
+        let place = Arc::clone(lock(&self.dialling).entry(peer).or_default());
+        let _turn = place.lock().await;
+        let (session, open) = self.sessions.contents(&peer).ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(open) = open {
+            return Ok(open);
         }
         let id = EndpointId::from_bytes(&peer.0).map_err(io::Error::other)?;
         let dial = tokio::time::timeout(ANSWER_TIMEOUT, self.endpoint.connect(id, CONTENT_ALPN)).await?;
         let connection = dial.map_err(io::Error::other)?;
-        *held = Some(connection.clone());
+        self.sessions.tie_contents(&peer, session, &connection);
         Ok(connection)
     }
 

@@ -25,9 +25,12 @@ mod status;
 
 pub use config::{Network, ShareOptions, UnknownNetwork};
 pub use error::{NodeError, NodeErrorKind};
+pub use folder::Decision;
 pub use invite::{Invite, InviteError};
 pub use node::{Joined, Node, NodeBuilder, Shared, Traffic};
-pub use status::{ConflictStatus, FolderState, FolderStatus, NodeStatus, PeerStatus, ProblemStatus, Progress};
+pub use status::{
+    ConflictStatus, FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, ProblemStatus, Progress,
+};
 pub use sync_core::{
     ids::{DeviceId, SpaceId},
     member::Role,

@@ -12,7 +12,7 @@ use iroh_gossip::net::Gossip;
 use sync_core::{
     commit::SecretKey,
     engine::{Command, Engine, Outcome, SpaceStatus},
-    folder::disk::Disk,
+    folder::{disk::Disk, rounds::Held},
     ids::{DeviceId, InstallEpoch, InviteKey, ReplicaId, SpaceId},
     limits,
     member::{Role, is_good_name},
@@ -31,14 +31,14 @@ use crate::{
     dial::{self, Dialer, Dialing, SyncHandler},
     endpoint,
     error::NodeError,
-    folder::{FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, trash_dir},
+    folder::{Decision, FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, trash_dir},
     gossip::{self, GossipHandler},
     guests::Guests,
     identity,
     invite::Invite,
     join::{self, JoinHandler},
     session::Sessions,
-    status::{FolderState, FolderStatus, NodeStatus, PeerStatus, Progress},
+    status::{FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, Progress},
 };
 
 /// Name of the store in the home directory.
@@ -356,6 +356,21 @@ impl Node {
         Ok(())
     }
 
+    /// Lets what a folder holds happen, or undoes it. Says how much that is; it is done soon after.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn decide(&self, folder: &str, decision: Decision) -> Result<Option<HeldStatus>, NodeError> {
+        let handle = self.find(folder)?;
+        let running = lock(&self.0.running);
+        let folder = running.get(&handle).ok_or_else(|| NodeError::NoFolder(folder.to_owned()))?;
+        let held = held(&lock(&folder.shared.report));
+        if held.is_some() {
+            folder.mailbox.decide(decision);
+        }
+        Ok(held)
+    }
+
     /// What the node and its folders are doing now.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
@@ -418,6 +433,7 @@ impl Node {
             files: report.files,
             bytes: report.bytes,
             commits: space.map_or(0, |space| space.arrivals),
+            held: held(&report),
             conflicts: report.conflicts,
             problems,
             repairs: space.map(|space| self.repairs(space)).unwrap_or_default(),
@@ -659,11 +675,21 @@ fn existing_dir(dir: &Path) -> Result<PathBuf, NodeError> {
     Ok(path)
 }
 
+fn held(report: &FolderReport) -> Option<HeldStatus> {
+    let Held { outgoing, incoming } = report.held;
+    (!report.held.is_empty()).then_some(HeldStatus {
+        outgoing_deletes: outgoing.deletes,
+        outgoing_overwrites: outgoing.overwrites,
+        incoming_deletes: incoming.deletes,
+        incoming_overwrites: incoming.overwrites,
+    })
+}
+
 fn state(report: &FolderReport, space: Option<&SpaceStatus>, peers: &[PeerStatus], has_problems: bool) -> FolderState {
     let Some(space) = space else {
         return FolderState::Waiting;
     };
-    if has_problems || !report.conflicts.is_empty() {
+    if has_problems || !report.conflicts.is_empty() || !report.held.is_empty() {
         return FolderState::Attention;
     }
     let anybody = peers.iter().any(|peer| peer.connected);

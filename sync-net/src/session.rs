@@ -50,6 +50,17 @@ struct Up {
     session: SessionId,
     connection: Connection,
     since_ms: u64,
+    /// The connection on which we fetch contents from this peer. It ends with the session: once a peer that was killed
+    /// is here again, nothing waits any longer for answers of the one that is gone.
+    contents: Option<Connection>,
+}
+
+impl Up {
+    fn close(&self, code: CloseCode) {
+        for connection in self.contents.iter().chain([&self.connection]) {
+            close(connection, code);
+        }
+    }
 }
 
 pub(crate) fn device_of(connection: &Connection) -> DeviceId {
@@ -84,23 +95,41 @@ impl Sessions {
             if alive && same_time && dialled_by_smaller(&held.connection) && !dialled_by_smaller(connection) {
                 return false;
             }
-            close(&held.connection, CloseCode::Duplicate);
+            held.close(CloseCode::Duplicate);
         }
-        up.insert(peer, Up { session, connection: connection.clone(), since_ms: now_ms });
+        up.insert(peer, Up { session, connection: connection.clone(), since_ms: now_ms, contents: None });
         true
+    }
+
+    /// The session with a peer, and the connection for contents that goes with it if there is one that is open.
+    pub(crate) fn contents(&self, peer: &DeviceId) -> Option<(SessionId, Option<Connection>)> {
+        let up = lock(&self.up);
+        let held = up.get(peer)?;
+        let open = held.contents.as_ref().filter(|connection| connection.close_reason().is_none());
+        Some((held.session, open.cloned()))
+    }
+
+    /// Ties a connection for contents to a session; one whose session is over by now ends with it.
+    pub(crate) fn tie_contents(&self, peer: &DeviceId, session: SessionId, connection: &Connection) {
+        match lock(&self.up).get_mut(peer).filter(|held| held.session == session) {
+            Some(held) => held.contents = Some(connection.clone()),
+            None => close(connection, CloseCode::Shutdown),
+        }
     }
 
     fn forget(&self, peer: &DeviceId, session: SessionId) {
         let mut up = lock(&self.up);
-        if up.get(peer).is_some_and(|held| held.session == session) {
-            up.remove(peer);
+        if up.get(peer).is_some_and(|held| held.session == session)
+            && let Some(held) = up.remove(peer)
+        {
+            held.close(CloseCode::Shutdown);
         }
     }
 
     /// Ends all sessions.
     pub(crate) fn close_all(&self) {
         for up in lock(&self.up).values() {
-            close(&up.connection, CloseCode::Shutdown);
+            up.close(CloseCode::Shutdown);
         }
     }
 }
@@ -128,9 +157,9 @@ pub(crate) async fn run(
             close(&connection, code);
         }
     }
+    close(&connection, CloseCode::Shutdown);
     sessions.forget(&peer, session);
     engine.close_session(session).await;
-    close(&connection, CloseCode::Shutdown);
     info!(peer = peer.short(), "session is down");
 }
 

@@ -42,12 +42,27 @@ pub struct FolderStatus {
     pub conflicts: Vec<ConflictStatus>,
     /// What cannot be synced.
     pub problems: Vec<ProblemStatus>,
+    /// What waits for somebody's word, if anything does.
+    pub held: Option<HeldStatus>,
     /// Histories that came in two versions, as after a store was copied or restored, and what was done.
     pub repairs: Vec<RepairStatus>,
     /// The other members.
     pub peers: Vec<PeerStatus>,
     /// How far a first sync is, while there is one.
     pub progress: Option<Progress>,
+}
+
+/// Deletes and overwrites that were too many at once: they wait for `approve` or `reject`, and all else goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HeldStatus {
+    /// What is gone from this disk, and nobody else is told.
+    pub outgoing_deletes: usize,
+    /// What got other bytes on this disk, and nobody else is told.
+    pub outgoing_overwrites: usize,
+    /// What others deleted, and is still on this disk.
+    pub incoming_deletes: usize,
+    /// What others changed, and is as it was on this disk.
+    pub incoming_overwrites: usize,
 }
 
 /// A device of which two histories were found.

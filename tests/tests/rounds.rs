@@ -94,6 +94,7 @@ impl Device {
             fs: Arc::new(disk),
             base: Arc::new(Mutex::new(Base::default())),
             threads: 1,
+            hold_above: sync_core::limits::HOLD_ENTRIES_MIN,
         });
         rounds.recover(self).expect("the engine runs");
         rounds
@@ -150,9 +151,9 @@ impl Host for Device {
         true
     }
 
-    fn settled(&mut self, upto: Option<u64>) {
+    fn settled(&mut self, handle: u32, upto: Option<u64>) {
         self.settled = upto;
-        self.turn(Input::Settled { space: self.space, upto });
+        self.turn(Input::Settled { handle, upto });
     }
 
     fn wanted(&mut self, contents: BTreeSet<ContentHash>) {

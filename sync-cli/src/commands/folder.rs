@@ -1,11 +1,11 @@
-//! `kith folder`: lists folders, and stops syncing one.
+//! `kith folder`: lists folders, stops syncing one, and decides about what one holds.
 
 use comfy_table::Cell;
 use serde::Serialize;
 
 use super::{Context, pick};
 use crate::{
-    daemon::api::{self, Empty, Folder, RemoveRequest, State},
+    daemon::api::{self, DecideReply, DecideRequest, Empty, Folder, Held, RemoveRequest, State},
     error::{Error, Kind, Outcome, Result},
     output,
 };
@@ -74,6 +74,56 @@ pub(super) async fn list(context: &Context) -> Result<Outcome> {
         })
         .collect();
     output::data(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PATH"], rows, context.colors))?;
+    Ok(Outcome::Done)
+}
+
+/// What `folder approve --json` and `folder reject --json` print.
+#[derive(Debug, Serialize)]
+struct DecidedDocument<'a> {
+    schema: &'static str,
+    folder: &'a str,
+    approved: bool,
+    held: Option<Held>,
+}
+
+pub(super) async fn decide(context: &Context, asked: Option<&str>, approve: bool) -> Result<Outcome> {
+    let client = context.client().await?;
+    let status = client.status().await?;
+    let folder = match (asked, &status.folders[..]) {
+        (Some(asked), _) => pick(&status, asked)?,
+        (None, [only]) => only,
+        (None, folders) => {
+            // With several the one that holds something is meant, if it is one.
+            let mut holding = folders.iter().filter(|folder| folder.held.is_some());
+            match (holding.next(), holding.next()) {
+                (Some(folder), None) => folder,
+                (None, _) => return Err(Error::new(Kind::NotFound, "no folder holds anything")),
+                (Some(_), Some(_)) => {
+                    return Err(Error::new(Kind::Ambiguous, "several folders hold something")
+                        .hint("name one of them: kith folder list"));
+                }
+            }
+        }
+    };
+    if !approve && !context.yes && folder.held.is_some() {
+        let question = format!("Undo {} in {}?", super::status::held_in_words(folder), folder.name);
+        if !output::confirm(&question).await? {
+            return Err(Error::new(Kind::Refused, "nothing was changed"));
+        }
+    }
+    let request = DecideRequest { folder: folder.space.clone(), approve };
+    let DecideReply { held } = client.post(api::path::DECIDE, &request).await?;
+    if context.json {
+        let name = &folder.name;
+        output::json(&DecidedDocument { schema: "kith/decided/1", folder: name, approved: approve, held })?;
+    } else if held.is_none() {
+        context.note(&format!("{} holds nothing: there is nothing to decide", folder.name));
+    } else if approve {
+        context.note(&format!("approved: {}", super::status::held_in_words(folder)));
+    } else {
+        let what = super::status::held_in_words(folder);
+        context.note(&format!("rejected: {what} undone; what this disk had is kept for 30 days"));
+    }
     Ok(Outcome::Done)
 }
 

@@ -92,6 +92,8 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
         Command::Invite { folder, offer } => invite::run(context, &folder, &offer).await,
         Command::Folder(FolderCommand::List) => folder::list(context).await,
         Command::Folder(FolderCommand::Remove { folder }) => folder::remove(context, &folder).await,
+        Command::Folder(FolderCommand::Approve { folder }) => folder::decide(context, folder.as_deref(), true).await,
+        Command::Folder(FolderCommand::Reject { folder }) => folder::decide(context, folder.as_deref(), false).await,
         Command::Peer(PeerCommand::List) => peer::list(context).await,
         Command::Daemon(DaemonCommand::Run { detached }) => crate::daemon::run::run(&context.config, detached).await,
         Command::Daemon(DaemonCommand::Start) => daemon::start(context).await,

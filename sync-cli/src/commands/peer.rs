@@ -89,6 +89,7 @@ mod tests {
             commits: 0,
             conflicts: Vec::new(),
             problems: Vec::new(),
+            held: None,
             repairs: Vec::new(),
             peers: vec![Peer { device: "ab".to_owned(), name: "laptop".to_owned(), connected, synced: true }],
             progress: None,

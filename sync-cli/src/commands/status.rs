@@ -87,7 +87,10 @@ pub(super) fn in_words(folder: &Folder) -> String {
         },
         State::Waiting => waiting_for(&folder.peers),
         State::Attention => {
-            let counts: Vec<String> = [(folder.conflicts.len(), "conflict"), (folder.problems.len(), "problem")]
+            let held = folder.held.map_or(0, |held| held.changes());
+            let counts =
+                [(held, "held change"), (folder.conflicts.len(), "conflict"), (folder.problems.len(), "problem")];
+            let counts: Vec<String> = counts
                 .into_iter()
                 .filter(|(number, _)| *number > 0)
                 .map(|(number, word)| output::count(number as u64, word))
@@ -125,9 +128,31 @@ pub(super) fn peer_in_words(peer: &Peer) -> String {
     format!("{sign} {}: {words}", peer.name)
 }
 
-/// Conflicts and problems one by one, and what to do about them.
+/// What a folder holds: "200 deletes and 3 overwrites of this disk, 12 deletes of others".
+pub(super) fn held_in_words(folder: &Folder) -> String {
+    let Some(held) = folder.held else { return "nothing".to_owned() };
+    let side = |deletes: usize, overwrites: usize, whose: &str| {
+        let parts: Vec<String> = [(deletes, "delete"), (overwrites, "overwrite")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| output::count(number as u64, word))
+            .collect();
+        (!parts.is_empty()).then(|| format!("{} {whose}", parts.join(" and ")))
+    };
+    let outgoing = side(held.outgoing_deletes, held.outgoing_overwrites, "made on this device");
+    let incoming = side(held.incoming_deletes, held.incoming_overwrites, "made elsewhere");
+    outgoing.into_iter().chain(incoming).collect::<Vec<_>>().join(", ")
+}
+
+/// What is held, conflicts and problems one by one, and what to do about them.
 fn details(folder: &Folder) -> String {
     let mut text = String::new();
+    if folder.held.is_some() {
+        let (what, name) = (held_in_words(folder), &folder.name);
+        text.push_str(&format!("\n\n{name} waits for your word: {what}"));
+        text.push_str("\n  so many at once may be a mistake; all else goes on syncing");
+        text.push_str(&format!("\n  hint: kith folder approve {name}, or to undo them: kith folder reject {name}"));
+    }
     let mut list = |word: &str, number: usize, lines: &mut dyn Iterator<Item = String>, hint: &str| {
         if number == 0 {
             return;
@@ -198,6 +223,7 @@ mod tests {
             commits: 5,
             conflicts: Vec::new(),
             problems: Vec::new(),
+            held: None,
             repairs: Vec::new(),
             peers: vec![peer("laptop", false, false)],
             progress: None,
@@ -216,7 +242,7 @@ mod tests {
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
-                "commits": 5, "conflicts": [], "problems": [], "repairs": [], "progress": null,
+                "commits": 5, "conflicts": [], "problems": [], "held": null, "repairs": [], "progress": null,
                 "peers": [{ "device": "ab", "name": "laptop", "connected": false, "synced": false }],
             }],
         });

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sync_net::{FolderState, FolderStatus, NodeStatus};
+use sync_net::{FolderState, FolderStatus, HeldStatus, NodeStatus};
 
 use crate::error::{Error, Kind};
 
@@ -27,6 +27,8 @@ pub mod path {
     pub const INVITE: &str = "/v1/invite";
     /// POST [`RemoveRequest`](super::RemoveRequest): [`Empty`](super::Empty).
     pub const REMOVE: &str = "/v1/folder/remove";
+    /// POST [`DecideRequest`](super::DecideRequest): [`DecideReply`](super::DecideReply).
+    pub const DECIDE: &str = "/v1/folder/decide";
     /// POST [`WaitRequest`](super::WaitRequest): [`Empty`](super::Empty).
     pub const WAIT: &str = "/v1/wait";
     /// POST [`Empty`](super::Empty): [`Empty`](super::Empty).
@@ -93,12 +95,35 @@ pub struct Folder {
     pub conflicts: Vec<Conflict>,
     /// What cannot be synced.
     pub problems: Vec<Problem>,
+    /// What waits for somebody's word, if anything does.
+    pub held: Option<Held>,
     /// Histories that came in two versions, as after a store was copied or restored, and what was done.
     pub repairs: Vec<Repair>,
     /// The other members.
     pub peers: Vec<Peer>,
     /// How far a first sync is, while there is one.
     pub progress: Option<Progress>,
+}
+
+/// Deletes and overwrites that were too many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What is gone from this disk, and nobody else is told.
+    pub outgoing_deletes: usize,
+    /// What got other bytes on this disk, and nobody else is told.
+    pub outgoing_overwrites: usize,
+    /// What others deleted, and is still on this disk.
+    pub incoming_deletes: usize,
+    /// What others changed, and is as it was on this disk.
+    pub incoming_overwrites: usize,
+}
+
+impl Held {
+    /// All of them.
+    #[must_use]
+    pub const fn changes(&self) -> usize {
+        self.outgoing_deletes + self.outgoing_overwrites + self.incoming_deletes + self.incoming_overwrites
+    }
 }
 
 /// How a folder is.
@@ -257,6 +282,22 @@ pub struct RemoveRequest {
     pub folder: String,
 }
 
+/// What is to become of what a folder holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecideRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// Whether it happens; else it is undone.
+    pub approve: bool,
+}
+
+/// What was decided about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecideReply {
+    /// What was held; nothing when nothing was.
+    pub held: Option<Held>,
+}
+
 /// Waits until all is in sync.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WaitRequest {
@@ -314,6 +355,17 @@ impl From<FolderState> for State {
     }
 }
 
+impl From<HeldStatus> for Held {
+    fn from(held: HeldStatus) -> Self {
+        Self {
+            outgoing_deletes: held.outgoing_deletes,
+            outgoing_overwrites: held.outgoing_overwrites,
+            incoming_deletes: held.incoming_deletes,
+            incoming_overwrites: held.incoming_overwrites,
+        }
+    }
+}
+
 impl From<FolderStatus> for Folder {
     fn from(status: FolderStatus) -> Self {
         Self {
@@ -327,6 +379,7 @@ impl From<FolderStatus> for Folder {
             commits: status.commits,
             conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
             problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
+            held: status.held.map(Into::into),
             repairs: status
                 .repairs
                 .into_iter()

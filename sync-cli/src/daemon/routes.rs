@@ -15,15 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use sync_net::{FolderState, FolderStatus, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
+use sync_net::{Decision, FolderState, FolderStatus, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
 
 use super::api::{
-    self, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest, RemoveRequest, ShareReply,
-    ShareRequest, StatusReply, VersionReply, WaitRequest,
+    self, DecideReply, DecideRequest, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest,
+    RemoveRequest, ShareReply, ShareRequest, StatusReply, VersionReply, WaitRequest,
 };
 use crate::error::{Error, Kind};
 
@@ -96,6 +96,7 @@ pub(super) fn router(daemon: Daemon) -> Router {
         .route(api::path::JOIN, post(join))
         .route(api::path::INVITE, post(invite))
         .route(api::path::REMOVE, post(remove))
+        .route(api::path::DECIDE, post(decide))
         .route(api::path::WAIT, post(wait))
         .route(api::path::SHUTDOWN, post(shutdown))
         .fallback(unknown)
@@ -194,6 +195,13 @@ async fn remove(State(daemon): State<Daemon>, Json(request): Json<RemoveRequest>
     daemon.work.finish(async move { node.remove_folder(&request.folder).await }).await?;
     tracing::info!("stopped syncing a folder");
     Ok(Json(Empty {}))
+}
+
+async fn decide(State(daemon): State<Daemon>, Json(request): Json<DecideRequest>) -> Reply<DecideReply> {
+    let decision = if request.approve { Decision::Approve } else { Decision::Reject };
+    let held = daemon.node.decide(&request.folder, decision)?;
+    tracing::info!(?decision, "decided about what a folder held");
+    Ok(Json(DecideReply { held: held.map(Into::into) }))
 }
 
 async fn wait(State(daemon): State<Daemon>, Json(request): Json<WaitRequest>) -> Reply<Empty> {

@@ -121,8 +121,8 @@ pub enum Input {
     },
     /// The folder agrees with the documents up to this number of the order of arrival, or with none.
     Settled {
-        /// The space.
-        space: SpaceId,
+        /// The space, by its handle: once it was built again it has another, and what was said before counts no more.
+        handle: u32,
         /// Up to where; `None` while something on disk waits to be read.
         upto: Option<u64>,
     },
@@ -344,7 +344,7 @@ impl Engine {
                     self.repair(handle);
                 }
             }
-            Input::Settled { space, upto } => self.settled(space, upto),
+            Input::Settled { handle, upto } => self.settled(handle, upto),
             Input::Command { command, ticket } => {
                 let outcome = self.command(tables, now, command)?;
                 self.effects.push(Effect::Done { ticket, outcome });

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     commit::Signed,
-    ids::{DeviceId, SpaceId, SpaceTag},
+    ids::{DeviceId, SpaceTag},
     limits,
     store::Tables,
     version::{LogRange, Tip, VersionVector},
@@ -484,11 +484,10 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn settled(&mut self, space: SpaceId, upto: Option<u64>) {
-        let Some(handle) = self.space_of(&space) else {
+    pub(super) fn settled(&mut self, handle: u32, upto: Option<u64>) {
+        let Some(state) = self.spaces.get_mut(&handle) else {
             return;
         };
-        let state = self.spaces.get_mut(&handle).expect("found by its id");
         let settled = upto == Some(state.row.arrivals);
         if state.settled == settled {
             return;

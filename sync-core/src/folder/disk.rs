@@ -12,7 +12,10 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
 
-use super::fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
+use super::{
+    fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed},
+    rails::Space,
+};
 use crate::{
     store::row::Stat,
     tree::{RelPath, STATE_DIR},
@@ -313,6 +316,13 @@ impl Fs for Disk {
 
     fn root_identity(&self) -> io::Result<Option<(u64, u64)>> {
         Self::identity_of(&self.path)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let held = rustix::fs::fstatvfs(&self.root)?;
+        // What the system keeps for the administrator is not free to us.
+        let bytes = |blocks: u64| blocks.saturating_mul(held.f_frsize);
+        Ok(Space { free: bytes(held.f_bavail), total: bytes(held.f_blocks) })
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::disk::{state_path, temp_dir};
+use super::{
+    disk::{state_path, temp_dir},
+    rails::Space,
+};
 use crate::{store::row::Stat, tree::RelPath};
 
 /// What stands at a path; links are never followed.
@@ -187,6 +190,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn root_identity(&self) -> io::Result<Option<(u64, u64)>>;
+    /// Room on the file system.
+    ///
+    /// # Errors
+    /// When the disk does not say.
+    fn space(&self) -> io::Result<Space>;
     /// Makes our own directory in the root, and the one for temporary files in it, where they are not there.
     ///
     /// # Errors

@@ -378,6 +378,32 @@ impl Ingest<'_> {
         self.edit_file(doc, row, loaded, same_bytes, same_exec).map(Some)
     }
 
+    /// An entry as it is on disk, against what others made of it: lives, and has these bytes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn insist(&mut self, doc: DocId, loaded: Option<Loaded>) -> Result<Option<Ready>, HistoryError> {
+        let Some((row, entry)) = self.base.row(&doc).cloned().zip(self.documents.entry(&doc).cloned()) else {
+            return Ok(None);
+        };
+        let mut row = BaseRow { heads: self.documents.heads(&doc).unwrap_or_default().to_vec(), intent: None, ..row };
+        if let Some(loaded) = loaded {
+            row.stat = Some(loaded.stat);
+            row.racy = loaded.racy;
+            let same_exec = entry.exec == loaded.stat.exec;
+            let same_bytes = self.content_hash(&doc, &entry)? == Some(loaded.hash);
+            if !(same_bytes && same_exec) {
+                return self.edit_file(doc, row, loaded, same_bytes, same_exec).map(Some);
+            }
+        }
+        let (doc_row, mut document) = self.open(&doc)?;
+        let change = document.edit(self.replica, &row.heads, &[EntryOp::Keep])?;
+        self.library.put_back(&doc, &doc_row, document);
+        row.heads = vec![change.hash];
+        let item = Item::Change { doc, bytes: change.bytes };
+        Ok(Some(self.ready(doc, vec![item], Some(row), Vec::new())))
+    }
+
     fn edit_file(
         &mut self,
         doc: DocId,

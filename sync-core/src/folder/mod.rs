@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod local;
 pub mod observe;
 pub mod plan;
+pub mod rails;
 pub mod rounds;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ mod path;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use path::{NameFault, RelPath, STATE_DIR, check_name, is_reserved};
+pub use path::{LinkFault, NameFault, RelPath, STATE_DIR, check_link, check_name, is_reserved};
 
 use crate::{
     doc::entry::{Entry, Kind},

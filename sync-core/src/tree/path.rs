@@ -55,6 +55,38 @@ pub fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
+/// Why a link is not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkFault {
+    /// It names a place by its whole path, which is another on each machine.
+    #[error("a link to an absolute path is not synced")]
+    Absolute,
+    /// It leads out of the folder.
+    #[error("a link that leads out of the folder is not synced")]
+    Escapes,
+}
+
+/// Whether a link with this text, at this path, may be shown to others and made on this disk. Only the text is looked at:
+/// what it leads through may be links themselves, or not be there.
+///
+/// # Errors
+/// Why not.
+pub fn check_link(at: &RelPath, target: &str) -> Result<(), LinkFault> {
+    if target.starts_with('/') {
+        return Err(LinkFault::Absolute);
+    }
+    let mut depth = at.components().len().saturating_sub(1);
+    for component in target.split('/') {
+        match component {
+            "" | "." => {}
+            ".." => depth = depth.checked_sub(1).ok_or(LinkFault::Escapes)?,
+            _ => depth += 1,
+        }
+    }
+    Ok(())
+}
+
 /// A path relative to the root of a folder. The empty one is the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Vec<String>);
@@ -122,6 +154,19 @@ impl fmt::Display for RelPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_stay_in_their_folder() {
+        let at = |path: &str| RelPath::parse(path).expect("a path");
+        for (path, target) in [("l", "a"), ("d/l", "../a"), ("d/l", "."), ("d/e/l", "../../x/../y"), ("l", "gone/./b")]
+        {
+            assert_eq!(check_link(&at(path), target), Ok(()), "{path} -> {target}");
+        }
+        for (path, target) in [("l", ".."), ("d/l", "../.."), ("d/l", "x/../../../d"), ("l", "../a")] {
+            assert_eq!(check_link(&at(path), target), Err(LinkFault::Escapes), "{path} -> {target}");
+        }
+        assert_eq!(check_link(&at("l"), "/etc/passwd"), Err(LinkFault::Absolute));
+    }
 
     #[test]
     fn names_that_leave_the_folder_or_hide_state_are_refused() {

@@ -20,6 +20,7 @@ use sync_core::{
     folder::{
         Base, Fs as _,
         disk::{Disk, temp_dir},
+        rounds::Held,
     },
     ids::{ContentHash, DocId, SpaceId},
     store::row::FolderRow,
@@ -48,6 +49,15 @@ pub(crate) struct Hint {
     pub(crate) closed: bool,
 }
 
+/// What becomes of changes that were too many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// They happen.
+    Approve,
+    /// They are undone, where they were made.
+    Reject,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
     pub(crate) docs: Vec<DocId>,
@@ -57,6 +67,8 @@ pub(crate) struct Mail {
     pub(crate) rescan: bool,
     /// The space was built again.
     pub(crate) rebuilt: bool,
+    /// Somebody's word about what is held.
+    pub(crate) decision: Option<Decision>,
     pub(crate) stop: bool,
     woken: bool,
     /// The folder's thread took mail and has not yet reported what came of it.
@@ -115,6 +127,11 @@ impl Mailbox {
         self.post(|mail| mail.rebuilt = true);
     }
 
+    /// Somebody has looked at what is held.
+    pub(crate) fn decide(&self, decision: Decision) {
+        self.post(|mail| mail.decision = Some(decision));
+    }
+
     /// Something that the folder depends on may be otherwise now.
     pub(crate) fn wake(&self) {
         self.post(|_| {});
@@ -159,7 +176,12 @@ impl Mailbox {
     /// Whether nothing is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         let mail = lock(&self.mail);
-        mail.docs.is_empty() && mail.hints.is_empty() && mail.fetched.is_empty() && !mail.rescan && !mail.rebuilt
+        mail.docs.is_empty()
+            && mail.hints.is_empty()
+            && mail.fetched.is_empty()
+            && !mail.rescan
+            && !mail.rebuilt
+            && mail.decision.is_none()
     }
 
     /// Takes what is there, after waiting for it at most so long.
@@ -197,6 +219,8 @@ pub(crate) struct FolderReport {
     pub(crate) lacking: usize,
     /// Why the folder stands still, if it does.
     pub(crate) halted: Option<String>,
+    /// How much waits for somebody's word.
+    pub(crate) held: Held,
     /// Whether the first catch-up is over.
     pub(crate) caught_up: bool,
     /// Whether changes on disk show at once.

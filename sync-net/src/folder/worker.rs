@@ -17,12 +17,13 @@ use sync_core::{
         },
     },
     ids::{ContentHash, ReplicaId, SpaceId},
+    limits,
     member::Role,
     store::{Edit, Snapshot, StoreError, Write, row::FolderRow},
 };
 use tracing::{debug, error, warn};
 
-use super::{FolderReport, FolderShared, Hint, Mail, Mailbox, trash::Trash, watcher::Watch};
+use super::{Decision, FolderReport, FolderShared, Hint, Mail, Mailbox, trash::Trash, watcher::Watch};
 use crate::{
     actor::{EngineHandle, lock},
     clock::Clock,
@@ -86,6 +87,7 @@ impl Worker {
             fs: Arc::clone(&shared.disk) as Arc<dyn Fs>,
             base: Arc::clone(&shared.base),
             threads: READERS,
+            hold_above: limits::HOLD_ENTRIES_MIN,
         });
         let trash = Trash::open(trash, shared.disk.path().to_owned(), clock.wall_ns());
         Self { rounds, node: Node { space: row.space, engine, mailbox, shared, fetcher, trash, clock }, watch }
@@ -100,12 +102,12 @@ impl Worker {
             if mail.stop {
                 return Ok(());
             }
-            self.hand_over(mail);
+            self.hand_over(mail)?;
             self.rounds.round(&mut self.node)?;
         }
     }
 
-    fn hand_over(&mut self, mail: Mail) {
+    fn hand_over(&mut self, mail: Mail) -> Result<(), Stopped> {
         if mail.rebuilt {
             self.restart();
         }
@@ -120,13 +122,19 @@ impl Worker {
         if mail.rescan {
             self.rounds.rescan();
         }
+        match mail.decision {
+            Some(Decision::Approve) => self.rounds.approve(now_ms),
+            Some(Decision::Reject) => self.rounds.reject(&mut self.node)?,
+            None => {}
+        }
+        Ok(())
     }
 
     /// Follows the space to where it is after it was built again.
     fn restart(&mut self) {
         let spaces = self.node.engine.store.read().and_then(|snapshot| snapshot.spaces());
         match spaces.map(|spaces| spaces.into_iter().find(|(_, row)| row.id == self.node.space)) {
-            Ok(Some((handle, row))) => self.rounds.restart(handle, row.replica),
+            Ok(Some((handle, row))) => self.rounds.restart(&mut self.node, handle, row.replica),
             Ok(None) => warn!(space = self.node.space.short(), "a folder's space is gone"),
             Err(error) => error!(%error, "a folder cannot find its space"),
         }
@@ -159,6 +167,7 @@ fn shown(report: Report, watched: bool) -> FolderReport {
         busy: report.busy,
         lacking: report.lacking,
         halted: report.halted,
+        held: report.held,
         caught_up: report.caught_up,
         watched,
     }
@@ -209,8 +218,8 @@ impl Host for Node {
         self.mailbox.is_empty()
     }
 
-    fn settled(&mut self, upto: Option<u64>) {
-        self.engine.send_blocking(Input::Settled { space: self.space, upto });
+    fn settled(&mut self, handle: u32, upto: Option<u64>) {
+        self.engine.send_blocking(Input::Settled { handle, upto });
     }
 
     fn wanted(&mut self, contents: BTreeSet<ContentHash>) {

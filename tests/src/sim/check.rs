@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    path::{Path, PathBuf},
 };
 
 use sync_core::{
@@ -15,12 +16,13 @@ use sync_core::{
     ids::{ContentHash, DocId, InstallEpoch},
     member::Role,
     store::{Snapshot, Store},
-    tree::View,
+    tree::{RelPath, View, check_link},
     version::{Tip, VersionVector},
     wire::{self, Message, SpaceHello},
 };
 
 use super::{peer::Peer, rng::Rng, world::World};
+use crate::disk::Seen;
 
 /// Something did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,8 +138,11 @@ impl World {
             let (a, b) = (self.peers[pair[0]].fs.tree(), self.peers[pair[1]].fs.tree());
             let mut differs = a.iter().filter(|(path, seen)| b.get(*path) != Some(*seen));
             let mut missing = b.iter().filter(|(path, seen)| a.get(*path) != Some(*seen));
-            let differs = differs.find(|(path, _)| !is_left_alone(path));
-            let differs = differs.or_else(|| missing.find(|(path, _)| !is_left_alone(path)));
+            // What stands where a link is that leads out of the folder cannot be shown there.
+            let foreign =
+                |path: &PathBuf| [&a, &b].iter().any(|tree| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
+            let is_synced = |(path, _): &(&PathBuf, &Seen)| !is_left_alone(path) && !foreign(path);
+            let differs = differs.find(is_synced).or_else(|| missing.find(is_synced));
             if let Some((path, _)) = differs {
                 let (left, right) = (a.get(path), b.get(path));
                 let based = |index: usize| self.peers[index].based(path);
@@ -414,8 +419,15 @@ impl World {
 }
 
 /// What an editor that was killed leaves and every folder ignores.
-fn is_left_alone(path: &std::path::Path) -> bool {
+fn is_left_alone(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "swp")
+}
+
+/// A link that leads out of the folder stays where its user made it.
+fn is_foreign(path: &Path, seen: &Seen) -> bool {
+    let Seen::Link(target) = seen else { return false };
+    let components = path.components().map(|component| component.as_os_str().to_string_lossy().into_owned());
+    check_link(&RelPath::from_components(components.collect()), &target.to_string_lossy()).is_err()
 }
 
 /// Whether a text has every line of another.

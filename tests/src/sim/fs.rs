@@ -30,6 +30,7 @@ use sync_core::{
         FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed,
         apply::Keeper,
         disk::{state_path, temp_dir},
+        rails::Space,
     },
     tree::{RelPath, STATE_DIR},
 };
@@ -136,6 +137,15 @@ impl SimFs {
         let mut state = self.state();
         let call = state.calls + nth;
         state.scheduled.entry(call).or_default().extend(ops);
+    }
+
+    /// Carries out, now, what is scheduled and has not come yet.
+    pub fn catch_up(&self) {
+        let mut state = self.state();
+        for op in std::mem::take(&mut state.scheduled).into_values().flatten() {
+            // A step whose file is gone fails, as it would have.
+            let _ = state.user(&op);
+        }
     }
 
     /// Lets the n-th call from now fail.
@@ -471,6 +481,11 @@ impl Fs for SimFs {
             Ok(()) => Ok(state.root.unwrap_or_else(|| Some((state.config.device, state.live.node(ROOT).inode)))),
             Err(fault) => failed(fault.errno()),
         }
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let state = self.state();
+        Ok(Space { free: state.room(), total: state.config.capacity_bytes.unwrap_or(u64::MAX) })
     }
 
     fn make_state_dirs(&self) -> Result<(), FsError> {

@@ -134,7 +134,21 @@ impl Peer {
         folders.into_iter().find(|(_, row)| row.space == *space)
     }
 
-    /// Starts the folder's rounds, or starts them over after the space was built again.
+    /// Lets the folder follow its space, which was built again.
+    pub(super) fn follow(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
+        let Some(process) = &mut self.process else { return };
+        let at = process.engine.space_handle(space).zip(process.engine.replica(space));
+        let (Some((handle, replica)), Some(mut rounds)) = (at, process.rounds.take()) else {
+            // A folder that could not start before may now.
+            return self.open_folder(now_ms, space, turned);
+        };
+        self.hosted(now_ms, space, turned, |host| rounds.restart(host, handle, replica));
+        if let Some(process) = &mut self.process {
+            process.rounds = Some(rounds);
+        }
+    }
+
+    /// Starts the folder's rounds.
     pub(super) fn open_folder(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
         let Some((folder, row)) = self.folder_row(space).filter(|_| self.has_folder) else { return };
         let fs = self.fs.clone();
@@ -154,6 +168,7 @@ impl Peer {
             fs: Arc::new(fs.clone()),
             base: Arc::clone(&process.base),
             threads: 1,
+            hold_above: sync_core::limits::HOLD_ENTRIES_MIN,
         });
         fs.watch();
         let stopped = self.hosted(now_ms, space, turned, |host| rounds.recover(host));
@@ -325,9 +340,8 @@ impl Host for SimHost<'_> {
         self.quiet && !self.turned.effects.iter().any(|effect| matches!(effect, Effect::Changed { .. }))
     }
 
-    fn settled(&mut self, upto: Option<u64>) {
-        let space = self.space;
-        let _stopped = self.turn(Input::Settled { space, upto });
+    fn settled(&mut self, handle: u32, upto: Option<u64>) {
+        let _stopped = self.turn(Input::Settled { handle, upto });
     }
 
     fn wanted(&mut self, contents: BTreeSet<ContentHash>) {

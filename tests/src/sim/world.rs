@@ -426,7 +426,7 @@ impl World {
                 self.checks.rebuilt(index);
                 let mut turned = Turned::default();
                 let (now_ms, space) = (self.now_ms, self.space);
-                self.peers[index].open_folder(now_ms, &space, &mut turned);
+                self.peers[index].follow(now_ms, &space, &mut turned);
                 self.carry_out(index, turned)
             }
             _ => Ok(()),

@@ -109,8 +109,8 @@ pub trait Host {
     /// Whether everything that happened outside has been handed to the rounds. What a [`space`](Self::space) that was
     /// asked for before counts must either have been handed over or show here.
     fn is_quiet(&self) -> bool;
-    /// The disk agrees with the first so many commits, which are all, or no longer does.
-    fn settled(&mut self, upto: Option<u64>);
+    /// The disk agrees with the first so many commits of the space with this handle, which are all, or no longer does.
+    fn settled(&mut self, space_handle: u32, upto: Option<u64>);
     /// These contents, and no others, are still wanted.
     fn wanted(&mut self, contents: BTreeSet<ContentHash>);
     /// Begin to fetch a content, unless that is under way, into the temporary file that

@@ -3,11 +3,12 @@
 //! One round takes what it was told, reads the disk where it may have changed and submits what the user did, then reads
 //! the documents that changed and brings the disk up to them. What decides lives beside this, in [`local`](super::local)
 //! and [`plan`](super::plan); here it is joined, behind a [`Host`], with the engine and with fetching: `reading` is disk
-//! into documents, `writing` documents onto disk, `documents` reads those, [`host`] what a host does for it.
+//! into documents, `writing` documents onto disk, `holding` what waits for somebody's word in either direction, `documents` reads those, [`host`] what a host does for it.
 //!
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
 mod documents;
+mod holding;
 pub mod host;
 mod reading;
 mod writing;
@@ -17,11 +18,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::host::{Event, Host, HostError, Stopped};
+use self::{
+    holding::Holding,
+    host::{Event, Host, HostError, Stopped},
+};
 use super::{
     Base, Documents, Fs, FsError, Ignored, Problem,
     apply::{Applier, Aside},
     disk::{state_path, temp_dir},
+    rails::{Fights, Space},
 };
 use crate::{
     doc::{DocError, entry::Kind},
@@ -32,6 +37,8 @@ use crate::{
     store::{StoreError, Write},
     tree::{ConflictKind, NameFault, RelPath, STATE_DIR},
 };
+
+pub use self::holding::{Held, HeldCounts};
 
 /// Name of the marker in our directory of the folder: without it the folder is not there.
 const MARKER: &str = "folder";
@@ -57,6 +64,9 @@ pub struct Parts {
     pub base: Arc<Mutex<Base>>,
     /// Threads that read files at once, one of them the caller's own; 1 starts none.
     pub threads: usize,
+    /// Deletes and overwrites of a minute that never wait for somebody's word, however few files there are:
+    /// [`limits::HOLD_ENTRIES_MIN`], less where small folders are to be held.
+    pub hold_above: usize,
 }
 
 /// What a folder tells of itself.
@@ -80,6 +90,8 @@ pub struct Report {
     pub lacking: usize,
     /// Why the folder stands still, if it does.
     pub halted: Option<String>,
+    /// How much waits for somebody's word.
+    pub held: Held,
     /// Whether the first catch-up is over.
     pub caught_up: bool,
 }
@@ -118,6 +130,10 @@ pub struct Rounds {
     /// Whether downloads that nobody wants any more may lie about.
     sweep_due: bool,
     settled: Option<u64>,
+    holding: Holding,
+    fights: Fights,
+    /// What the disk can take, as of the plan that is carried out.
+    room: Option<Space>,
     halted: Option<String>,
     /// Whether what a crash left halfway was put back.
     recovered: bool,
@@ -179,6 +195,9 @@ impl Rounds {
             retry_ms: 0,
             sweep_due: true,
             settled: None,
+            holding: Holding::default(),
+            fights: Fights::default(),
+            room: None,
             halted: None,
             recovered: false,
             aside: Aside::default(),
@@ -218,14 +237,18 @@ impl Rounds {
 
     /// The space was built again, under another handle and perhaps another replica of ours: everything that is known of
     /// documents and of the base is read anew by the next round.
-    pub fn restart(&mut self, space_handle: u32, replica: ReplicaId) {
+    pub fn restart(&mut self, host: &mut dyn Host, space_handle: u32, replica: ReplicaId) {
+        if self.settled.take().is_some() {
+            // What was said of the space as it was does not hold for what it is now.
+            host.settled(space_handle, None);
+        }
         (self.parts.space_handle, self.parts.replica) = (space_handle, replica);
         self.documents = Documents::default();
         self.pending.clear();
         self.wants.clear();
         self.shelf = Shelf::default();
-        self.settled = None;
         self.recovered = false;
+        self.planned = false;
         self.retry_ms = 0;
     }
 
@@ -303,6 +326,7 @@ impl Rounds {
             busy: self.is_busy(),
             lacking: self.wants.len(),
             halted: self.halted.clone(),
+            held: self.held(),
             caught_up: self.caught_up,
         }
     }
@@ -315,11 +339,11 @@ impl Rounds {
         let at_rest =
             !self.is_busy() && self.wants.is_empty() && self.write_problems.is_empty() && self.unreadable.is_empty();
         let at_rest = at_rest || planted(Plant::SettleTooEarly);
-        let agrees = at_rest && self.halted.is_none() && host.is_quiet();
+        let agrees = at_rest && self.recovered && self.halted.is_none() && self.held().is_empty() && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
         if settled != self.settled {
             self.settled = settled;
-            host.settled(settled);
+            host.settled(self.parts.space_handle, settled);
             probe::reach("settled.told");
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     history::HistoryError,
     ids::DocId,
     limits, probe,
-    tree::RelPath,
+    tree::{RelPath, check_link},
 };
 
 /// Fewer files than this are not worth a thread.
@@ -64,6 +64,9 @@ impl Rounds {
             let base = lock(&self.parts.base);
             local(&base, looks)
         };
+        if full {
+            self.forget_what_came_back(&changes);
+        }
         if !first_scan {
             self.await_the_missing(host, &mut changes, &ages, full);
         }
@@ -157,6 +160,7 @@ impl Rounds {
         }
         self.make_links(host, &made, &mut docs)?;
         self.make_files(host, &made, &mut docs, &mut gone, &mut touched)?;
+        self.hold_outgoing(host, &mut touched, &mut gone);
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
         for doc in gone {
@@ -191,7 +195,7 @@ impl Rounds {
     }
 
     /// The same for what concerns one document: where Automerge fails on it, only that one is not taken in.
-    fn ingest_one(
+    pub(super) fn ingest_one(
         &mut self,
         host: &mut dyn Host,
         doc: DocId,
@@ -234,15 +238,24 @@ impl Rounds {
             if entry.found.kind == FoundKind::Link
                 && let Some(path) = self.path_of_made(made, index, docs)
             {
-                match self.parts.fs.read_link(&path) {
-                    Ok(target) => {
-                        links.insert(index, target);
-                    }
-                    Err(error) => self.unreadable(host, path, &error),
+                if let Some(target) = self.link_text(host, path) {
+                    links.insert(index, target);
                 }
             }
         }
         self.make(host, made, &mut BTreeMap::new(), &links, docs)
+    }
+
+    /// The text of a link that others may see; else it is a problem.
+    fn link_text(&mut self, host: &dyn Host, path: RelPath) -> Option<String> {
+        match self.parts.fs.read_link(&path) {
+            Ok(target) => match check_link(&path, &target) {
+                Ok(()) => return Some(target),
+                Err(fault) => drop(self.scan_problems.insert(path, fault.to_string())),
+            },
+            Err(error) => self.unreadable(host, path, &error),
+        }
+        None
     }
 
     /// Files in batches: read, then made, or told to be ones that moved.
@@ -340,13 +353,12 @@ impl Rounds {
                 FoundKind::Dir => {
                     ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_plain(*doc, found, None))?)
                 }
-                FoundKind::Link => match self.parts.fs.read_link(&path) {
-                    Ok(target) => {
+                FoundKind::Link => {
+                    if let Some(target) = self.link_text(host, path) {
                         let work = |ingest: &mut Ingest<'_>| ingest.touched_plain(*doc, found, Some(&target));
                         ready.extend(self.ingest_one(host, *doc, work)?);
                     }
-                    Err(error) => self.unreadable(host, path, &error),
-                },
+                }
                 FoundKind::File if found.stat.size == 0 && !self.was_empty(doc) && !self.is_old(host, &path) => {
                     // Truncated, and perhaps about to be written.
                     self.await_bytes(host, path);
@@ -369,6 +381,9 @@ impl Rounds {
                     ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_file(*doc, file))?);
                 }
             }
+            let edited: Vec<DocId> =
+                ready.iter().filter(|ready| !ready.edit.items.is_empty()).map(|ready| ready.doc).collect();
+            self.told_overwrites(host, &edited);
             self.submit(host, ready)?;
         }
         Ok(())
@@ -404,7 +419,7 @@ impl Rounds {
         });
     }
 
-    fn submit(&mut self, host: &mut dyn Host, mut ready: Vec<Ready>) -> Result<(), RoundError> {
+    pub(super) fn submit(&mut self, host: &mut dyn Host, mut ready: Vec<Ready>) -> Result<(), RoundError> {
         if host.space().is_some_and(|space| space.reads_only) {
             self.keep_to_ourselves(&mut ready);
         }

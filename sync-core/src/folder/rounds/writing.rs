@@ -24,7 +24,7 @@ use crate::{
     limits,
     probe::{self, Plant, planted},
     store::{Write, row::BaseRow},
-    tree::{Place, RelPath, clash_name},
+    tree::{Place, RelPath, check_link, clash_name},
 };
 
 /// Pause before what could not be written is tried again: a full disk or a right that is missing does not mend itself at
@@ -41,10 +41,13 @@ impl Rounds {
         }
         self.planned = true;
         self.write_problems.clear();
-        let actions = {
+        let mut actions = {
             let base = lock(&self.parts.base);
             plan(&base, &self.documents, &self.ignored)
         };
+        self.hold_incoming(host, &mut actions)?;
+        // Asked once a plan: what is written in it is counted here.
+        self.room = self.parts.fs.space().ok();
         let mut writes = Vec::new();
         let mut rows = Vec::new();
         for action in actions {
@@ -71,6 +74,9 @@ impl Rounds {
                     let in_history = self.in_history(&doc);
                     let applied = self.apply(host, |applier| applier.delete(doc, in_history));
                     probe::reach("delete.before-note");
+                    if matches!(applied, Some(Applied::Done(..))) {
+                        self.did_harm(host, doc, false);
+                    }
                     self.note(host, applied, &mut rows);
                 }
             }
@@ -105,6 +111,11 @@ impl Rounds {
         match applied {
             Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
+            // Looking again would find the same: what stands there cannot be taken in.
+            Some(Applied::Dirty(path)) if self.scan_problems.contains_key(&path) => {
+                let reason = self.scan_problems[&path].clone();
+                self.write_problems.insert(path, reason);
+            }
             Some(Applied::Dirty(path)) => {
                 self.mark_dirty(host, path, 0);
                 self.planned = false;
@@ -162,8 +173,12 @@ impl Rounds {
             let mut dirs = BTreeSet::new();
             for (doc, ready) in prepared {
                 let in_history = self.in_history(&doc);
+                let replaced = lock(&self.parts.base).on_disk(&doc).is_some();
                 let applied = self.apply(host, |applier| applier.commit(ready, in_history));
                 if let Applied::Done(doc, _) = &applied {
+                    if replaced {
+                        self.did_harm(host, *doc, true);
+                    }
                     let path = lock(&self.parts.base).path_of(doc);
                     dirs.extend(path.and_then(|path| path.split().map(|(dir, _)| dir)));
                 }
@@ -200,6 +215,12 @@ impl Rounds {
         }
         let Some(entry) = self.documents.entry(&doc).cloned() else { return Ok(None) };
         let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
+        if let Some(path) = lock(&self.parts.base).dir_path(place.parent).map(|dir| dir.join(&place.name))
+            && let Some(fault) = entry.target.as_ref().and_then(|target| check_link(&path, target).err())
+        {
+            self.write_problems.insert(path, fault.to_string());
+            return Ok(None);
+        }
         let Some((bytes, hash)) = self.bytes_of(host, library, &doc, &entry)? else { return Ok(None) };
         let on_disk = lock(&self.parts.base).on_disk(&doc).map(|(row, stat)| (row.clone(), stat));
         if let Some((mut row, stat)) = on_disk
@@ -215,6 +236,12 @@ impl Rounds {
             row.intent = None;
             lock(&self.parts.base).set(doc, Some(row.clone()));
             rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+            return Ok(None);
+        }
+        if let Some(Bytes::Memory(bytes)) = &bytes
+            && !self.has_room(bytes.len() as u64)
+        {
+            self.no_room(place);
             return Ok(None);
         }
         self.keep_losing_bytes(host, &doc, place, &entry)?;
@@ -263,6 +290,26 @@ impl Rounds {
             }
         }
         Ok(())
+    }
+
+    /// Takes room for so many bytes, if they leave the reserve of the disk untouched.
+    fn has_room(&mut self, bytes: u64) -> bool {
+        let Some(space) = &mut self.room else { return true };
+        let takes = space.takes(bytes);
+        if takes {
+            space.free -= bytes;
+        }
+        takes
+    }
+
+    fn no_room(&mut self, place: &Place) {
+        let path = lock(&self.parts.base).dir_path(place.parent).map(|dir| dir.join(&place.name));
+        if let Some((path, space)) = path.zip(self.room) {
+            let mib = |bytes: u64| bytes >> 20;
+            let (free, reserve) = (mib(space.free), mib(space.reserve()));
+            let reason = format!("the disk is nearly full: {free} MiB are free, and {reserve} MiB are left alone");
+            self.write_problems.insert(path, reason);
+        }
     }
 
     /// The bytes that an entry should have, and their hash. No bytes: they must be fetched first.
@@ -317,6 +364,10 @@ impl Rounds {
             base.with_hash(&content.hash).iter().filter_map(|doc| base.path_of(doc)).collect()
         };
         for path in copies {
+            if !self.has_room(content.len) {
+                // Asking others for it meets the same want of room, and says so.
+                break;
+            }
             if self.copy_verified(&path, &temp, content) {
                 return Ok(Some(Bytes::Temp(temp)));
             }
@@ -381,13 +432,24 @@ impl Rounds {
             });
             !docs.is_empty()
         });
-        host.wanted(self.wants.keys().copied().collect());
+        let mut fetch = Vec::new();
         for docs in self.wants.values() {
-            let content =
-                docs.first().and_then(|doc| self.documents.entry(doc)).and_then(|entry| entry.content.as_ref());
+            let Some(doc) = docs.first() else { continue };
+            let content = self.documents.entry(doc).and_then(|entry| entry.content.as_ref());
             if let Some(Content::Reference(content)) = content {
-                host.fetch(*content);
+                fetch.push((*doc, *content));
             }
+        }
+        fetch.retain(|(doc, content)| {
+            let has_room = self.has_room(content.len);
+            if let Some(place) = self.documents.view().place_of(doc).filter(|_| !has_room).cloned() {
+                self.no_room(&place);
+            }
+            has_room
+        });
+        host.wanted(fetch.iter().map(|(_, content)| content.hash).collect());
+        for (_, content) in fetch {
+            host.fetch(content);
         }
     }
 }

@@ -304,7 +304,8 @@ impl State {
         }
     }
 
-    fn room(&self) -> u64 {
+    /// Bytes that may still be written.
+    pub(super) fn room(&self) -> u64 {
         let Some(capacity) = self.config.capacity_bytes else { return u64::MAX };
         let used: u64 = self.live.nodes.values().filter_map(Node::content).map(|content| content.len() as u64).sum();
         capacity.saturating_sub(used)

@@ -15,6 +15,8 @@ impl World {
             peer.disk.heal();
             peer.fs.heal();
             peer.fs.set_watch_faults(WatchFaults::default());
+            // Who was to type in the middle of a round that never came does it now: from here on users are quiet.
+            peer.fs.catch_up();
             if let Some(mut job) = peer.typing.take() {
                 let fs = peer.fs.clone();
                 job.run(&fs);

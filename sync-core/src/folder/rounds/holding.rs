@@ -1,0 +1,352 @@
+//! What waits for somebody's word: many deletes and overwrites at once, in either direction.
+//!
+//! Outgoing: the user's disk lost or changed much, which is not told to anybody yet. Incoming: others did, which is not
+//! done to this disk yet. Either way everything else goes on, and what is held is told again by each look or plan until
+//! it is approved or rejected: nothing of it is kept here but the names of the entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    RoundError, Rounds,
+    host::{Event, Host, HostError, Stopped},
+    lock,
+};
+use crate::{
+    doc::entry::{Content, Kind},
+    folder::{
+        Found, FoundKind, FsError,
+        ingest::{Ingest, LoadError, load},
+        local::Local,
+        plan::Action,
+        rails::{Brake, empties},
+    },
+    ids::{ContentHash, DocId},
+    limits,
+    store::Write,
+    tree::RelPath,
+};
+
+/// What is held, in both directions.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    outgoing: Side,
+    incoming: Side,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    brake: Brake,
+    /// Entries that wait, and whether they are deleted.
+    held: BTreeMap<DocId, bool>,
+    /// Entries that somebody gave their word for.
+    approved: BTreeSet<DocId>,
+    /// How long that word holds, where it is not used at once.
+    approved_until_ms: u64,
+}
+
+impl Side {
+    fn counts(&self) -> HeldCounts {
+        let deletes = self.held.values().filter(|deleted| **deleted).count();
+        HeldCounts { deletes, overwrites: self.held.len() - deletes }
+    }
+
+    /// Whether an entry neither waits nor was approved.
+    fn is_new(&self, doc: &DocId) -> bool {
+        !self.held.contains_key(doc) && !self.approved.contains(doc)
+    }
+}
+
+/// How much is held in one direction.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct HeldCounts {
+    /// Entries that are to go.
+    pub deletes: usize,
+    /// Files that are to get other bytes.
+    pub overwrites: usize,
+}
+
+impl HeldCounts {
+    /// Whether nothing is.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.deletes == 0 && self.overwrites == 0
+    }
+}
+
+/// How much waits for somebody's word.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// What the user's disk lost or changed, and others are not told.
+    pub outgoing: HeldCounts,
+    /// What others deleted or changed, and is not done here.
+    pub incoming: HeldCounts,
+}
+
+impl Held {
+    /// Whether nothing does.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.outgoing.is_empty() && self.incoming.is_empty()
+    }
+}
+
+impl Rounds {
+    /// How much waits for somebody's word.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held { outgoing: self.holding.outgoing.counts(), incoming: self.holding.incoming.counts() }
+    }
+
+    /// Lets everything that is held happen, by the next rounds.
+    pub fn approve(&mut self, now_ms: u64) {
+        for side in [&mut self.holding.outgoing, &mut self.holding.incoming] {
+            side.approved.extend(std::mem::take(&mut side.held).into_keys());
+            side.approved_until_ms = now_ms + limits::HOLD_WINDOW_MS;
+        }
+        self.planned = false;
+        self.rescan();
+    }
+
+    /// Undoes everything that is held: the disk gets back what it lost and what was changed, where that was the user's
+    /// doing; where it was the doing of others, they get back what this disk has.
+    ///
+    /// # Errors
+    /// When the engine has stopped. Whatever else fails is left held.
+    pub fn reject(&mut self, host: &mut dyn Host) -> Result<(), Stopped> {
+        let outcome = self.undo_outgoing(host).and_then(|()| self.undo_incoming(host));
+        self.planned = false;
+        self.rescan();
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(RoundError::Host(HostError::Stopped(stopped))) => Err(stopped),
+            Err(error) => {
+                host.event(&Event::RoundFailed(&error));
+                Ok(())
+            }
+        }
+    }
+
+    // ---- disk into documents ----
+
+    /// Takes out what is held, or must be, of what the user changed and deleted.
+    pub(super) fn hold_outgoing(&mut self, host: &dyn Host, touched: &mut Vec<(DocId, Found)>, gone: &mut Vec<DocId>) {
+        let now_ms = host.now().mono_ms;
+        if now_ms >= self.holding.outgoing.approved_until_ms {
+            self.holding.outgoing.approved.clear();
+        }
+        let (files, lost) = {
+            let base = lock(&self.parts.base);
+            let is_file = |doc: &&DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
+            let side = &self.holding.outgoing;
+            (base.totals().0, gone.iter().filter(|doc| side.is_new(doc)).filter(is_file).count())
+        };
+        let side = &mut self.holding.outgoing;
+        let room = side.brake.room(now_ms, files, self.parts.hold_above);
+        let suspects = touched.iter().filter(|(doc, found)| found.kind == FoundKind::File && side.is_new(doc)).count();
+        let empties = empties(lost, files);
+        if lost + suspects > room || empties {
+            let changed = self.overwritten(host, touched);
+            if lost + changed.len() > room || empties {
+                let side = &mut self.holding.outgoing;
+                let new = |doc: &&DocId| !side.approved.contains(doc);
+                let held: Vec<_> = gone.iter().filter(new).map(|doc| (*doc, true)).collect();
+                let changed = changed.into_iter().map(|doc| (doc, false));
+                side.held.extend(held.into_iter().chain(changed));
+            } else {
+                self.holding.outgoing.brake.note(now_ms, lost);
+            }
+        } else {
+            side.brake.note(now_ms, lost);
+        }
+        let side = &mut self.holding.outgoing;
+        touched.retain(|(doc, _)| !side.held.contains_key(doc));
+        gone.retain(|doc| !side.held.contains_key(doc));
+        for doc in touched.iter().map(|(doc, _)| doc).chain(gone.iter()) {
+            side.approved.remove(doc);
+        }
+    }
+
+    /// After a look at everything only what differs is still held.
+    pub(super) fn forget_what_came_back(&mut self, changes: &Local) {
+        let differs: BTreeSet<&DocId> = changes.touched.iter().map(|(doc, _)| doc).chain(changes.gone.iter()).collect();
+        self.holding.outgoing.held.retain(|doc, _| differs.contains(doc));
+    }
+
+    /// Files of these that have other bytes than the base knows, and are not approved.
+    fn overwritten(&self, host: &dyn Host, touched: &[(DocId, Found)]) -> Vec<DocId> {
+        let mut changed = Vec::new();
+        for (doc, found) in touched {
+            if found.kind != FoundKind::File || !self.holding.outgoing.is_new(doc) {
+                continue;
+            }
+            let known = {
+                let base = lock(&self.parts.base);
+                base.path_of(doc).zip(base.row(doc).map(|row| row.hash))
+            };
+            let Some((path, hash)) = known else { continue };
+            match load(&*self.parts.fs, &path, host.now().wall_ns) {
+                Ok(loaded) if loaded.hash == hash => {}
+                // One that cannot be read now is looked at again with the others.
+                _ => changed.push(*doc),
+            }
+        }
+        changed
+    }
+
+    /// Files that the user changed were told to the documents.
+    pub(super) fn told_overwrites(&mut self, host: &dyn Host, docs: &[DocId]) {
+        self.holding.outgoing.brake.note(host.now().mono_ms, docs.len());
+        docs.iter().for_each(|doc| self.fights.changed(doc));
+    }
+
+    /// What the user's disk lost comes back from the documents; what was changed goes to the keeper and comes back, too.
+    fn undo_outgoing(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let held = std::mem::take(&mut self.holding.outgoing.held);
+        let paths: Vec<RelPath> = {
+            let base = lock(&self.parts.base);
+            held.iter().filter(|(_, deleted)| !**deleted).filter_map(|(doc, _)| base.path_of(doc)).collect()
+        };
+        let folder = self.parts.folder;
+        // First the rows: whatever stands on disk without one is taken in as something new, and never lost.
+        self.put_rows(host, held.keys().map(|doc| Write::Base { folder, doc: *doc, row: None }).collect())?;
+        {
+            let mut base = lock(&self.parts.base);
+            held.keys().for_each(|doc| base.set(*doc, None));
+        }
+        for path in paths {
+            host.keeper().keep(&path, &path).map_err(|source| FsError {
+                operation: "keep a copy of",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    // ---- documents onto disk ----
+
+    /// Takes out what is held, or must be, of what is to be done to the disk.
+    pub(super) fn hold_incoming(&mut self, host: &dyn Host, actions: &mut Vec<Action>) -> Result<(), RoundError> {
+        let mut harm = BTreeMap::new();
+        {
+            let base = lock(&self.parts.base);
+            for action in actions.iter() {
+                match action {
+                    Action::Delete { doc } => harm.insert(*doc, true),
+                    Action::Write { doc, .. } if base.on_disk(doc).is_some() => harm.insert(*doc, false),
+                    _ => None,
+                };
+            }
+        }
+        let side = &mut self.holding.incoming;
+        side.held.retain(|doc, _| harm.contains_key(doc));
+        side.approved.retain(|doc| harm.contains_key(doc));
+        let new: Vec<(DocId, bool)> = harm.into_iter().filter(|(doc, _)| side.is_new(doc)).collect();
+        let (files, lost) = {
+            let base = lock(&self.parts.base);
+            let is_file = |doc: &DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
+            (base.totals().0, new.iter().filter(|(doc, deleted)| *deleted && is_file(doc)).count())
+        };
+        let now_ms = host.now().mono_ms;
+        let room = side.brake.room(now_ms, files, self.parts.hold_above);
+        let suspects = new.iter().filter(|(_, deleted)| !deleted).count();
+        let empties = empties(lost, files);
+        if lost + suspects > room || empties {
+            let mut changed = Vec::new();
+            for (doc, _) in new.iter().filter(|(_, deleted)| !deleted) {
+                if self.gets_other_bytes(host, doc)? {
+                    changed.push(*doc);
+                }
+            }
+            if lost + changed.len() > room || empties {
+                let gone = new.iter().filter(|(_, deleted)| *deleted).copied();
+                self.holding.incoming.held.extend(gone.chain(changed.into_iter().map(|doc| (doc, false))));
+            }
+        }
+        let held = &self.holding.incoming.held;
+        actions.retain(|action| match action {
+            Action::Delete { doc } | Action::Write { doc, .. } | Action::Aside { doc } => !held.contains_key(doc),
+            Action::MakeDir { .. } | Action::Move { .. } => true,
+        });
+        // What the user's disk changed and others are not told is not overwritten either, nor is a file in a fight.
+        let outgoing = &self.holding.outgoing.held;
+        let fights = &self.fights;
+        let mut resting = Vec::new();
+        actions.retain(|action| match action {
+            Action::Write { doc, .. } if fights.rests(doc, now_ms) => {
+                resting.push(*doc);
+                false
+            }
+            Action::Write { doc, .. } | Action::Delete { doc } => !outgoing.contains_key(doc),
+            _ => true,
+        });
+        let base = lock(&self.parts.base);
+        for path in resting.iter().filter_map(|doc| base.path_of(doc)) {
+            self.write_problems.insert(path, FIGHT.to_owned());
+        }
+        Ok(())
+    }
+
+    fn gets_other_bytes(&mut self, host: &dyn Host, doc: &DocId) -> Result<bool, RoundError> {
+        let held = lock(&self.parts.base).on_disk(doc).map(|(row, _)| (row.kind, row.hash));
+        let Some((Kind::File, held)) = held else { return Ok(false) };
+        let hash = match self.documents.entry(doc).and_then(|entry| entry.content.as_ref()) {
+            Some(Content::Inline(bytes)) => ContentHash::of(bytes),
+            Some(Content::Reference(content)) => content.hash,
+            Some(Content::Text) => {
+                let mut library = self.library(host)?;
+                let text = match library.row(doc)? {
+                    Some(row) => library.text(doc, &row),
+                    None => Ok(None),
+                };
+                self.shelf = library.into_shelf();
+                match text {
+                    Ok(Some(text)) => ContentHash::of(text.as_bytes()),
+                    // One that cannot be read is not written either.
+                    Ok(None) | Err(_) => return Ok(false),
+                }
+            }
+            None => return Ok(false),
+        };
+        Ok(hash != held)
+    }
+
+    /// An entry was removed from the disk, or a file got other bytes, by the doing of others.
+    pub(super) fn did_harm(&mut self, host: &dyn Host, doc: DocId, overwrote: bool) {
+        let now_ms = host.now().mono_ms;
+        self.holding.incoming.brake.note(now_ms, 1);
+        self.holding.incoming.approved.remove(&doc);
+        if overwrote {
+            self.fights.wrote(doc, now_ms);
+        }
+    }
+
+    /// Others get back what this disk has: as an edit of what they made of it.
+    fn undo_incoming(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let held = std::mem::take(&mut self.holding.incoming.held);
+        let mut ready = Vec::new();
+        for (doc, _) in held {
+            let known = {
+                let base = lock(&self.parts.base);
+                base.path_of(&doc).zip(base.row(&doc).map(|row| row.kind))
+            };
+            let Some((path, kind)) = known else { continue };
+            let loaded = match kind {
+                Kind::File => match load(&*self.parts.fs, &path, host.now().wall_ns) {
+                    Ok(loaded) => Some(loaded),
+                    Err(LoadError::Fs(error)) => return Err(error.into()),
+                    Err(_) => {
+                        self.holding.incoming.held.insert(doc, false);
+                        continue;
+                    }
+                },
+                Kind::Dir | Kind::Link => None,
+            };
+            ready.extend(self.ingest_one(host, doc, |ingest: &mut Ingest<'_>| ingest.insist(doc, loaded))?);
+        }
+        self.submit(host, ready)
+    }
+}
+
+/// Why a file is not written.
+const FIGHT: &str = "another program changes it each time it is written: left alone for a while";
