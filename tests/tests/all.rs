@@ -10,6 +10,7 @@ mod hostile;
 mod kill_points;
 mod nodes;
 mod processes;
+mod rails;
 mod rounds;
 mod simulation;
 mod tidy;

@@ -1,0 +1,154 @@
+//! What real daemons hold back until somebody gives their word: many deletes and overwrites at once.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use sync_tests::{
+    daemon::Daemon,
+    disk::{differences, tree},
+};
+use tempfile::TempDir;
+
+/// Enough that a quarter of them is more than what always passes.
+const FILES: usize = 120;
+
+fn pair(dir: &TempDir) -> [Daemon; 2] {
+    let program = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));
+    let [a, b] = ["a", "b"].map(|name| Daemon::new(program, dir.path(), name));
+    for index in 0..FILES {
+        fs::write(a.folder.join(format!("file {index:03}.txt")), text(index)).expect("writes");
+    }
+    let invite = a.share();
+    b.join(&invite);
+    b.wait_synced();
+    a.wait_synced();
+    [a, b]
+}
+
+fn text(index: usize) -> String {
+    format!("first line of {index}\nsecond line\n")
+}
+
+/// Whatever the state of the folder is: one that needs somebody ends with another code.
+fn status(daemon: &Daemon) -> Value {
+    let output = daemon.kith(&["status", "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    document["folders"][0].clone()
+}
+
+/// Asks again and again, each time after a short wait of the daemon's own, for a minute and more.
+fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if done() {
+            return;
+        }
+        daemon.kith(&["wait", "--synced", "--timeout", "200ms"]);
+    }
+    panic!("never {what}: {:#}\n{}", status(daemon), daemon.log());
+}
+
+fn held(outgoing: [usize; 2], incoming: [usize; 2]) -> Value {
+    json!({
+        "outgoing_deletes": outgoing[0], "outgoing_overwrites": outgoing[1],
+        "incoming_deletes": incoming[0], "incoming_overwrites": incoming[1],
+    })
+}
+
+fn files(daemon: &Daemon) -> usize {
+    tree(&daemon.folder).len()
+}
+
+#[test]
+fn a_mass_delete_waits_for_a_word_on_both_sides_and_additions_go_on() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    a.stop();
+    for index in 0..60 {
+        fs::remove_file(a.folder.join(format!("file {index:03}.txt"))).expect("removes");
+    }
+    fs::write(a.folder.join("new.txt"), "added meanwhile\n").expect("writes");
+    a.start();
+    until(&a, "held on the side that deleted", || status(&a)["held"] == held([60, 0], [0, 0]));
+    until(&b, "given what was added", || b.folder.join("new.txt").exists());
+    assert_eq!((files(&a), files(&b)), (FILES - 60 + 1, FILES + 1));
+    let shown = a.kith(&["status"]);
+    let words = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(3), "{words}");
+    assert!(words.contains("60 deletes made on this device") && words.contains("kith folder approve"), "{words}");
+
+    // A restart forgets nothing.
+    a.stop();
+    a.start();
+    until(&a, "held again", || status(&a)["held"] == held([60, 0], [0, 0]));
+    assert!(a.kith(&["folder", "approve"]).status.success());
+    until(&b, "held on the other side", || status(&b)["held"] == held([0, 0], [60, 0]));
+    assert_eq!(files(&b), FILES + 1);
+    assert!(b.kith(&["folder", "approve"]).status.success());
+    until(&b, "done", || files(&b) == FILES - 60 + 1);
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+    assert_eq!((&status(&a)["held"], &status(&b)["held"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_rejected_mass_rewrite_comes_back_and_what_was_written_is_kept() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    a.stop();
+    for index in 0..40 {
+        fs::write(a.folder.join(format!("file {index:03}.txt")), format!("rot13 {index}\n")).expect("writes");
+    }
+    fs::remove_file(a.folder.join("file 100.txt")).expect("removes");
+    a.start();
+    until(&a, "held", || status(&a)["held"] == held([1, 40], [0, 0]));
+    // Without a word nothing is undone either.
+    assert_eq!(a.kith(&["folder", "reject"]).status.code(), Some(6));
+    assert!(a.kith(&["folder", "reject", "--yes"]).status.success());
+    let is_back = |index: usize| {
+        fs::read_to_string(a.folder.join(format!("file {index:03}.txt"))).is_ok_and(|held| held == text(index))
+    };
+    until(&a, "back", || (0..FILES).all(is_back));
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+    assert_eq!(status(&a)["held"], Value::Null);
+    let kept: usize = fs::read_dir(a.home.join("trash"))
+        .expect("there is a trash")
+        .map(|folder| fs::read_dir(folder.expect("lists").path()).expect("lists").count())
+        .sum();
+    assert_eq!(kept, 40, "what was written is kept");
+}
+
+#[test]
+fn what_others_deleted_and_is_rejected_comes_back_to_them() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    a.stop();
+    for index in 0..50 {
+        fs::remove_file(a.folder.join(format!("file {index:03}.txt"))).expect("removes");
+    }
+    a.start();
+    until(&a, "held", || status(&a)["held"] == held([50, 0], [0, 0]));
+    assert!(a.kith(&["folder", "approve"]).status.success());
+    until(&b, "held on the other side", || status(&b)["held"] == held([0, 0], [50, 0]));
+    assert!(b.kith(&["folder", "reject", "--yes"]).status.success());
+    until(&a, "back where it was deleted", || files(&a) == FILES);
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+    assert_eq!(files(&b), FILES);
+}
+
+#[test]
+fn a_folder_that_holds_nothing_has_nothing_to_decide() {
+    let dir = TempDir::new().expect("temporary directory");
+    let program = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));
+    let a = Daemon::new(program, dir.path(), "a");
+    let _invite = a.share();
+    let asked = a.kith(&["folder", "approve"]);
+    assert!(asked.status.success());
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("nothing to decide"));
+    let none = a.kith(&["folder", "approve", "elsewhere"]);
+    assert_eq!(none.status.code(), Some(5), "{}", String::from_utf8_lossy(&none.stderr));
+}
