@@ -295,10 +295,11 @@ impl Victim {
         status["folders"][0].take()
     }
 
-    /// Whether it reports a problem.
+    /// Whether it reports a problem, or that one was mended.
     #[must_use]
     pub fn reports_a_problem(&self) -> bool {
-        self.folder()["problems"].as_array().is_some_and(|problems| !problems.is_empty())
+        let folder = self.folder();
+        ["problems", "repairs"].iter().any(|list| folder[list].as_array().is_some_and(|list| !list.is_empty()))
     }
 
     /// Makes an invite.
