@@ -1,0 +1,590 @@
+//! What a text shows where several heads meet, and which lines both sides rewrote there.
+//!
+//! Automerge gives the characters of all sides. [`gaps`](super::gaps) tells which of them are one edit that two sides
+//! made; those are shown once. That is a function of the document and the heads alone, so every machine shows the same, and
+//! whatever is compared with the disk or written by position is what is shown. The edit that joins the heads writes it
+//! down ([`Document::edit`]), for with one head a text shows what it holds.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use automerge::{ActorId, Automerge, ObjId, ReadDoc as _, ScalarValueRef, ValueRef};
+
+use super::{
+    DocError, Document,
+    gaps::{self, Id, Item, Outcome},
+    guarded,
+    text::Splice,
+};
+use crate::{ids::ChangeHash, limits, preflight};
+
+/// A line that two sides rewrote, merged by words: nothing is lost, but somebody should look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineConflict {
+    /// Where it stands in the text that is shown now, in characters, with its line end.
+    pub range: Range<usize>,
+    /// What is shown there.
+    pub merged: String,
+    /// What each side had, in the order of the hashes of its heads.
+    pub sides: [LineVersion; 2],
+}
+
+/// One side's version of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineVersion {
+    /// Newest changes of that side.
+    pub heads: Vec<ChangeHash>,
+    /// Its text, which may be some lines, or none.
+    pub text: String,
+}
+
+/// The characters that several heads have together, and what is shown of them.
+pub(super) struct Joined {
+    elements: Vec<Element>,
+    hidden: BTreeSet<u32>,
+    /// What is shown in front of places besides; each behind those of the same place before it.
+    restored: Vec<(u32, char)>,
+    rewritten: Vec<(Range<u32>, [LineVersion; 2])>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Element {
+    id: Id,
+    ch: char,
+}
+
+impl Joined {
+    /// The text that is shown.
+    pub(super) fn text(&self) -> String {
+        self.shown(0..u32::MAX).map(|(_, ch)| ch).collect()
+    }
+
+    /// What is shown from a range of places, each character with its id unless it was restored.
+    fn shown(&self, places: Range<u32>) -> impl Iterator<Item = (Option<Id>, char)> + '_ {
+        let mut restored = self.restored.iter().skip_while(move |(place, _)| *place < places.start).peekable();
+        let end = places.end.min(self.elements.len() as u32 + 1);
+        (places.start..end).flat_map(move |place| {
+            let mut here = Vec::new();
+            while let Some((_, ch)) = restored.next_if(|(before, _)| *before == place) {
+                here.push((None, *ch));
+            }
+            match self.elements.get(place as usize) {
+                Some(element) if !self.hidden.contains(&place) => here.push((Some(element.id), element.ch)),
+                _ => {}
+            }
+            here
+        })
+    }
+
+    /// What turns all characters into those that are shown.
+    pub(super) fn fixes(&self) -> Vec<Splice> {
+        let mut fixes: Vec<Splice> = Vec::new();
+        let mut restored = self.restored.iter().peekable();
+        let mut hidden = self.hidden.iter().peekable();
+        loop {
+            let insert_first = match (restored.peek(), hidden.peek()) {
+                (None, None) => return fixes,
+                (Some((at, _)), Some(place)) => at <= place,
+                (restored, _) => restored.is_some(),
+            };
+            if insert_first {
+                if let Some((at, ch)) = restored.next() {
+                    let at = *at as usize;
+                    match fixes.last_mut() {
+                        Some(last) if last.at == at && last.delete == 0 => last.insert.push(*ch),
+                        _ => fixes.push(Splice { at, delete: 0, insert: (*ch).into() }),
+                    }
+                }
+            } else if let Some(place) = hidden.next() {
+                let at = *place as usize;
+                match fixes.last_mut() {
+                    Some(last) if last.at + last.delete == at => last.delete += 1,
+                    _ => fixes.push(Splice { at, delete: 1, insert: String::new() }),
+                }
+            }
+        }
+    }
+}
+
+impl Document {
+    /// How the text shows at some heads, unless it shows what it holds.
+    pub(super) fn joined(&self, text: &ObjId, heads: &[automerge::ChangeHash]) -> Result<Option<Joined>, DocError> {
+        if heads.len() < 2 {
+            return Ok(None);
+        }
+        guarded(|| {
+            let apart = apart(&self.automerge, heads);
+            if apart.len() < 2 {
+                return Ok(None);
+            }
+            Ok(join(&self.automerge, text, heads, &apart))
+        })
+    }
+
+    /// Lines of the text that is shown now which two sides rewrote at once, as long as nobody has touched them since. Looks
+    /// at the heads and at the last changes that joined heads.
+    ///
+    /// # Errors
+    /// When Automerge cannot read it.
+    pub fn conflicts(&self) -> Result<Vec<LineConflict>, DocError> {
+        let Some(text) = self.text_object(None)? else {
+            return Ok(Vec::new());
+        };
+        let heads = self.automerge.get_heads();
+        let metas = self.automerge.get_changes_meta(&[]);
+        let joins = metas.iter().rev().filter(|meta| meta.deps.len() > 1).take(limits::CONFLICT_JOINS_MAX);
+        let mut meetings: Vec<Vec<automerge::ChangeHash>> = joins.map(|meta| meta.deps.clone()).collect();
+        meetings.push(heads.clone());
+        let now: Vec<(Option<Id>, char)> = match self.joined(&text, &heads)? {
+            Some(joined) => joined.shown(0..u32::MAX).collect(),
+            None => match guarded(|| Ok(Reading::new(&self.automerge, &text).elements(None)))? {
+                Some(elements) => elements.iter().map(|element| (Some(element.id), element.ch)).collect(),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let mut conflicts = Vec::new();
+        for meeting in meetings {
+            let then = self.text_object(Some(&meeting))?;
+            let Some(joined) =
+                then.filter(|then| *then == text).map(|text| self.joined(&text, &meeting)).transpose()?
+            else {
+                continue;
+            };
+            let Some(joined) = joined else {
+                continue;
+            };
+            for (places, sides) in &joined.rewritten {
+                let line: Vec<(Option<Id>, char)> = joined.shown(places.clone()).collect();
+                if let Some(range) = find(&now, &line) {
+                    let merged = line.iter().map(|(_, ch)| ch).collect();
+                    conflicts.push(LineConflict { range, merged, sides: sides.clone() });
+                }
+            }
+        }
+        conflicts.sort_by_key(|conflict| (conflict.range.start, conflict.range.end));
+        conflicts.dedup_by(|a, b| a.range == b.range);
+        Ok(conflicts)
+    }
+}
+
+/// Where a line stands with the same characters, none put between them since.
+fn find(now: &[(Option<Id>, char)], line: &[(Option<Id>, char)]) -> Option<Range<usize>> {
+    let first = line.first()?;
+    let start = now.iter().position(|shown| shown == first)?;
+    let range = start..start + line.len();
+    (now.get(range.clone())? == line).then_some(range)
+}
+
+/// Those of some heads that changed a text which the others did not know. The text at these is that at all.
+fn apart(automerge: &Automerge, heads: &[automerge::ChangeHash]) -> Vec<automerge::ChangeHash> {
+    let mut left: Vec<automerge::ChangeHash> = heads.to_vec();
+    left.sort_unstable();
+    left.dedup();
+    if left.len() > limits::JOINED_HEADS_MAX {
+        return Vec::new();
+    }
+    let mut index = 0;
+    while index < left.len() && left.len() > 1 {
+        let head = left.remove(index);
+        if touches(automerge, head, &left) {
+            left.insert(index, head);
+            index += 1;
+        }
+    }
+    left
+}
+
+/// Whether a change of a head's past that is not in the past of the others is one of a text.
+fn touches(automerge: &Automerge, head: automerge::ChangeHash, others: &[automerge::ChangeHash]) -> bool {
+    let metas = automerge.get_changes_meta(others);
+    let unknown: BTreeMap<automerge::ChangeHash, &[automerge::ChangeHash]> =
+        metas.iter().map(|meta| (meta.hash, meta.deps.as_slice())).collect();
+    let mut open = vec![head];
+    let mut seen = BTreeSet::new();
+    while let Some(hash) = open.pop() {
+        let Some(deps) = unknown.get(&hash).filter(|_| seen.insert(hash)) else {
+            continue;
+        };
+        open.extend_from_slice(deps);
+        if automerge.get_change_by_hash(&hash).is_none_or(|change| is_of_text(change.raw_bytes())) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a change does something inside an object of the root; one that cannot be told counts.
+fn is_of_text(change: &[u8]) -> bool {
+    preflight::Change::read(change).map_or(true, |change| change.ops.iter().any(|op| op.object.is_some()))
+}
+
+/// Reads characters with their ids.
+struct Reading<'a> {
+    automerge: &'a Automerge,
+    text: &'a ObjId,
+    /// Automerge's numbers of actors, until all are known and can be sorted.
+    actors: BTreeMap<usize, ActorId>,
+}
+
+impl<'a> Reading<'a> {
+    const fn new(automerge: &'a Automerge, text: &'a ObjId) -> Self {
+        Self { automerge, text, actors: BTreeMap::new() }
+    }
+
+    /// The characters at some heads; none if the text holds anything else, which we never write.
+    fn elements(&mut self, heads: Option<&[automerge::ChangeHash]>) -> Option<Vec<Element>> {
+        let (items, len) = match heads {
+            Some(heads) => {
+                (self.automerge.list_range_at(self.text, .., heads), self.automerge.length_at(self.text, heads))
+            }
+            None => (self.automerge.list_range(self.text, ..), self.automerge.length(self.text)),
+        };
+        let mut elements = Vec::with_capacity(len);
+        let mut last = usize::MAX;
+        for item in items {
+            let ObjId::Id(counter, actor, number) = item.id() else {
+                return None;
+            };
+            if number != last {
+                self.actors.entry(number).or_insert(actor);
+                last = number;
+            }
+            let ValueRef::Scalar(ScalarValueRef::Str(value)) = &item.value else {
+                return None;
+            };
+            let mut chars = value.chars();
+            let (Some(ch), None) = (chars.next(), chars.next()) else {
+                return None;
+            };
+            elements.push(Element { id: Id { counter, actor: number as u32 }, ch });
+        }
+        // Marks are listed and have no width.
+        (elements.len() == len).then_some(elements)
+    }
+
+    /// Renames actors to their places among all of them in the order of their bytes.
+    fn sort_actors(&self, elements: &mut [Element]) -> Vec<&ActorId> {
+        let mut sorted: Vec<(&ActorId, usize)> = self.actors.iter().map(|(number, actor)| (actor, *number)).collect();
+        sorted.sort_unstable();
+        let places: BTreeMap<u32, u32> =
+            sorted.iter().enumerate().map(|(place, (_, number))| (*number as u32, place as u32)).collect();
+        let mut last = (u32::MAX, 0);
+        for element in elements {
+            if last.0 != element.id.actor {
+                last = (element.id.actor, places.get(&element.id.actor).copied().unwrap_or(u32::MAX));
+            }
+            element.id.actor = last.1;
+        }
+        sorted.into_iter().map(|(actor, _)| actor).collect()
+    }
+}
+
+/// The operations that a head knows: of each actor those below a counter, since what an actor does is one chain.
+struct Past(Vec<u64>);
+
+impl Past {
+    fn of(automerge: &Automerge, head: automerge::ChangeHash, actors: &[&ActorId]) -> Self {
+        let mut unknown = vec![u64::MAX; actors.len()];
+        for meta in automerge.get_changes_meta(&[head]) {
+            if let Ok(place) = actors.binary_search(&meta.actor.as_ref()) {
+                unknown[place] = unknown[place].min(meta.start_op);
+            }
+        }
+        Self(unknown)
+    }
+
+    fn knows(&self, id: Id) -> bool {
+        self.0.get(id.actor as usize).is_some_and(|unknown| id.counter < *unknown)
+    }
+}
+
+/// Joins the texts of some heads, one after the other. `all` are the heads that they stand for.
+fn join(
+    automerge: &Automerge,
+    text: &ObjId,
+    all: &[automerge::ChangeHash],
+    apart: &[automerge::ChangeHash],
+) -> Option<Joined> {
+    let mut reading = Reading::new(automerge, text);
+    let mut elements = reading.elements((all != automerge.get_heads()).then_some(all))?;
+    // What one of two deleted and the other kept shows in their own versions only.
+    let versions = match apart {
+        [left, right] => [reading.elements(Some(&[*left]))?, reading.elements(Some(&[*right]))?],
+        _ => [Vec::new(), Vec::new()],
+    };
+    let all_elements = elements.len();
+    let [left, right] = &versions;
+    elements.extend(left.iter().chain(right));
+    let actors = reading.sort_actors(&mut elements);
+    let right = elements.split_off(all_elements + left.len());
+    let left = elements.split_off(all_elements);
+    let pasts: Vec<Past> = apart.iter().map(|head| Past::of(automerge, *head, &actors)).collect();
+    let mut joined = Joined { elements, hidden: BTreeSet::new(), restored: Vec::new(), rewritten: Vec::new() };
+    if let [first, second] = pasts.as_slice() {
+        let left = placed(&left, &joined.elements, first, second);
+        let right = placed(&right, &joined.elements, second, first);
+        joined.take(&left, &right, apart, 1);
+    } else {
+        for index in 1..apart.len() {
+            let known = |pasts: &[Past], id| pasts.iter().any(|past| past.knows(id));
+            let (before, one) = (&pasts[..index], &pasts[index..=index]);
+            let left = joined.living(|id| known(before, id), |id| known(one, id));
+            let right = joined.living(|id| known(one, id), |id| known(before, id));
+            joined.take(&left, &right, apart, index);
+        }
+    }
+    Some(joined)
+}
+
+/// A version of one of two sides, with the places of its characters in the merged text.
+fn placed(version: &[Element], merged: &[Element], own: &Past, other: &Past) -> Vec<Item> {
+    let mut place = 0;
+    let mut items = Vec::with_capacity(version.len());
+    for element in version {
+        // What this side does not know; what it knows and is there it has too.
+        while merged.get(place).is_some_and(|there| there.id != element.id && !own.knows(there.id)) {
+            place += 1;
+        }
+        let is_there = merged.get(place).is_some_and(|there| there.id == element.id);
+        items.push(Item {
+            id: element.id,
+            ch: element.ch,
+            place: is_there.then_some(place as u32),
+            shared: is_there && other.knows(element.id),
+        });
+        place += usize::from(is_there);
+    }
+    items
+}
+
+impl Joined {
+    /// What some heads know of what is shown.
+    fn living(&self, own: impl Fn(Id) -> bool, other: impl Fn(Id) -> bool) -> Vec<Item> {
+        let shown = self.elements.iter().enumerate().filter(|(place, _)| !self.hidden.contains(&(*place as u32)));
+        shown
+            .filter(|(_, element)| own(element.id))
+            .map(|(place, element)| Item {
+                id: element.id,
+                ch: element.ch,
+                place: Some(place as u32),
+                shared: other(element.id),
+            })
+            .collect()
+    }
+
+    /// Compares what the heads before an index have with what the head at it has.
+    fn take(&mut self, left: &[Item], right: &[Item], heads: &[automerge::ChangeHash], index: usize) {
+        let Outcome { hidden, restored, rewritten } = gaps::compare(left, right);
+        self.hidden.extend(hidden);
+        self.restored.extend(restored);
+        self.restored.sort_by_key(|(place, _)| *place);
+        let version = |items: &[Item], heads: &[automerge::ChangeHash]| LineVersion {
+            heads: heads.iter().map(|head| ChangeHash(head.0)).collect(),
+            text: items.iter().map(|item| item.ch).collect(),
+        };
+        for line in rewritten {
+            let sides =
+                [version(&left[line.left], &heads[..index]), version(&right[line.right], &heads[index..=index])];
+            self.rewritten.push((line.places, sides));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doc::{
+            entry::{EntryOp, RootContent, RootSpec},
+            promotion, text,
+        },
+        ids::{ReplicaId, SpaceId},
+    };
+
+    const A: ReplicaId = ReplicaId([10; 16]);
+    const B: ReplicaId = ReplicaId([11; 16]);
+    const C: ReplicaId = ReplicaId([12; 16]);
+
+    fn document(text: &str) -> Document {
+        let content = RootContent::Inline(text.as_bytes().to_vec());
+        let root = RootSpec::file(SpaceId([1; 32]), None, "a.txt", content).build();
+        let promoted = promotion::of_root(&root.bytes).expect("is text");
+        Document::from_changes([root.bytes, promoted.bytes]).expect("opens")
+    }
+
+    /// Another device's copy, which writes `new` there; returns the change.
+    fn save(document: &mut Document, replica: ReplicaId, new: &str) -> Vec<u8> {
+        let at = document.heads();
+        let old = shown(document);
+        let change = document.edit(replica, &at, &[EntryOp::Splice(text::diff(&old, new))]).expect("edits");
+        assert_eq!(shown(document), new);
+        change.bytes
+    }
+
+    fn shown(document: &Document) -> String {
+        let text = document.text().expect("reads").expect("is text");
+        assert_eq!(document.text_at(&document.heads()).expect("reads").as_ref(), Some(&text));
+        text
+    }
+
+    fn held(document: &Document) -> String {
+        let text = document.text_object(None).expect("reads").expect("is text");
+        document.automerge.text(text).expect("reads")
+    }
+
+    /// Two devices that wrote these over one text, and have met; with what they wrote.
+    fn met(base: &str, left: &str, right: &str) -> Document {
+        let (mut ours, mut theirs) = (document(base), document(base));
+        let (our, their) = (save(&mut ours, A, left), save(&mut theirs, B, right));
+        ours.apply([&their]).expect("applies");
+        theirs.apply([&our]).expect("applies");
+        assert_eq!(shown(&ours), shown(&theirs));
+        assert_eq!(ours.conflicts().expect("reads"), theirs.conflicts().expect("reads"));
+        ours
+    }
+
+    #[test]
+    fn an_edit_that_both_made_shows_once_and_stays_so_when_the_heads_are_joined() {
+        for op in [
+            EntryOp::Splice(vec![Splice { at: 0, delete: 1, insert: "O".into() }]),
+            EntryOp::Splice(Vec::new()),
+            EntryOp::Name("b.txt".into()),
+            EntryOp::Keep,
+            EntryOp::Delete,
+        ] {
+            let mut document = met("one\ntwo\nthree\n", "one\nnew\ntwo\n3\n", "one\nnew\ntwo\n3\n");
+            assert_eq!(shown(&document), "one\nnew\ntwo\n3\n");
+            assert_ne!(held(&document), shown(&document));
+            let at = document.heads();
+            document.edit(C, &at, std::slice::from_ref(&op)).expect("edits");
+            let first = if matches!(&op, EntryOp::Splice(splices) if !splices.is_empty()) { "One" } else { "one" };
+            assert_eq!(shown(&document), format!("{first}\nnew\ntwo\n3\n"), "{op:?}");
+            assert_eq!(held(&document), shown(&document), "{op:?}");
+            // And as it was.
+            assert_eq!(document.text_at(&at).expect("reads").as_deref(), Some("one\nnew\ntwo\n3\n"));
+        }
+    }
+
+    #[test]
+    fn a_delete_of_what_is_deleted_is_no_change_for_the_sake_of_the_text() {
+        let mut document = met("one\n", "one\ntwo\n", "one\ntwo\n");
+        let at = document.heads();
+        document.edit(C, &at, &[EntryOp::Delete]).expect("deletes");
+        let at = document.heads();
+        assert!(matches!(document.edit(C, &at, &[EntryOp::Delete]), Err(DocError::NoChange)));
+    }
+
+    #[test]
+    fn two_that_join_at_once_delete_the_same() {
+        let document = met("one\n", "one\ntwo\n", "one\ntwo\n");
+        let (mut ours, mut theirs) = (document.clone(), document);
+        let (our, their) = (save(&mut ours, A, "zero\none\ntwo\n"), save(&mut theirs, C, "one\ntwo\nthree\n"));
+        ours.apply([&their]).expect("applies");
+        theirs.apply([&our]).expect("applies");
+        assert_eq!(shown(&ours), "zero\none\ntwo\nthree\n");
+        assert_eq!(shown(&theirs), shown(&ours));
+    }
+
+    #[test]
+    fn three_sides_show_one_copy_whoever_met_and_wrote_first() {
+        let base = "top\nend\n";
+        let sides = ["top\nfn a {\n}\nend\n", "top\nfn a {\n}\nend\n", "top\nfn a {\n}\nend.\n"];
+        let replicas = [A, B, C];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 2, 0], [2, 1, 0], [1, 0, 2], [2, 0, 1]] {
+            for joins in [false, true] {
+                let changes: Vec<Vec<u8>> =
+                    (0..3).map(|side| save(&mut document(base), replicas[side], sides[side])).collect();
+                let mut met = document(base);
+                met.apply([&changes[order[0]], &changes[order[1]]]).expect("applies");
+                if joins {
+                    let at = met.heads();
+                    met.edit(replicas[order[0]], &at, &[EntryOp::Name("b.txt".into())]).expect("renames");
+                }
+                met.apply([&changes[order[2]]]).expect("applies");
+                assert_eq!(shown(&met), "top\nfn a {\n}\nend.\n", "{order:?} {joins}");
+                let at = met.heads();
+                met.edit(replicas[order[0]], &at, &[EntryOp::Keep]).expect("joins");
+                assert_eq!(held(&met), "top\nfn a {\n}\nend.\n", "{order:?} {joins}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_of_a_third_side_between_them_stays_and_the_copy_goes() {
+        let changes = [(A, "fn a {\n}\n"), (B, "fn b {\n}\n"), (C, "fn a {\n}\n")]
+            .map(|(replica, block)| save(&mut document("top\nend\n"), replica, &format!("top\n{block}end\n")));
+        for joined in [None, Some([0, 1]), Some([1, 2]), Some([0, 2])] {
+            let mut met = document("top\nend\n");
+            if let Some(first) = joined {
+                met.apply(first.map(|side| &changes[side])).expect("applies");
+                let at = met.heads();
+                met.edit(ReplicaId([9; 16]), &at, &[EntryOp::Keep]).expect("joins");
+            }
+            met.apply(&changes).expect("applies");
+            let text = shown(&met);
+            assert_eq!(text.matches("fn a {\n}\n").count(), 1, "{joined:?}: {text}");
+            assert_eq!(text.matches("fn b {\n}\n").count(), 1, "{joined:?}: {text}");
+            assert_eq!(text.len(), "top\nfn a {\n}\nfn b {\n}\nend\n".len(), "{joined:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_only_one_could_keep_comes_back_when_heads_are_joined() {
+        // Written by hand: our own diff takes the last of equal lines on both sides.
+        let base = "a\nx\nx\nb\n";
+        let (mut ours, mut theirs) = (document(base), document(base));
+        let cut = |at| [EntryOp::Splice(vec![Splice { at, delete: 2, insert: String::new() }])];
+        let at = ours.heads();
+        ours.edit(A, &at, &cut(2)).expect("edits");
+        let their = theirs.edit(B, &at, &cut(4)).expect("edits");
+        ours.apply([&their.bytes]).expect("applies");
+        assert_eq!((held(&ours).as_str(), shown(&ours).as_str()), ("a\nb\n", "a\nx\nb\n"));
+        // Both that join the heads write it down, and it is still one line.
+        let (mut one, mut other) = (ours.clone(), ours);
+        let change = save(&mut one, A, "A\nx\nb\n");
+        save(&mut other, B, "a\nx\nB\n");
+        other.apply([&change]).expect("applies");
+        assert_eq!(shown(&other), "A\nx\nB\n");
+    }
+
+    #[test]
+    fn a_line_that_both_rewrote_is_listed_until_somebody_touches_it() {
+        let mut document = met("one\ntwo 2\nthree\n", "one\ntwo A\nthree\n", "one\ntwo B\nthree\n");
+        let listed = document.conflicts().expect("reads");
+        let [conflict] = listed.as_slice() else { panic!("one line: {listed:?}") };
+        assert_eq!(conflict.range, 4..11);
+        let merged = conflict.merged.clone();
+        assert!(["two AB\n", "two BA\n"].contains(&merged.as_str()), "{merged}");
+        let mut versions = [conflict.sides[0].text.clone(), conflict.sides[1].text.clone()];
+        versions.sort();
+        assert_eq!(versions, ["two A\n", "two B\n"]);
+        save(&mut document, C, &format!("zero\none\n{merged}three\n"));
+        save(&mut document, C, &format!("zero\none\n{merged}4\n"));
+        let listed = document.conflicts().expect("reads");
+        assert_eq!((listed.len(), listed[0].range.clone(), &listed[0].merged), (1, 9..16, &merged));
+        save(&mut document, C, "zero\none\ntwo C\n4\n");
+        assert_eq!(document.conflicts().expect("reads"), []);
+    }
+
+    #[test]
+    fn edits_of_different_places_are_no_conflict() {
+        let document = met("one\ntwo\nthree\n", "ONE\ntwo\nthree\n", "one\ntwo\nTHREE\n");
+        assert_eq!(shown(&document), "ONE\ntwo\nTHREE\n");
+        assert_eq!(held(&document), shown(&document));
+        assert_eq!(document.conflicts().expect("reads"), []);
+    }
+
+    #[test]
+    fn heads_that_did_not_touch_the_text_are_not_read() {
+        let mut ours = document("one\n");
+        let mut theirs = ours.clone();
+        let at = ours.heads();
+        save(&mut ours, A, "one\ntwo\n");
+        let renamed = theirs.edit(B, &at, &[EntryOp::Name("b.txt".into())]).expect("renames");
+        ours.apply([&renamed.bytes]).expect("applies");
+        assert_eq!(apart(&ours.automerge, &ours.automerge.get_heads()).len(), 1);
+        assert_eq!(shown(&ours), "one\ntwo\n");
+    }
+}
