@@ -96,4 +96,3 @@ fn join(mut document: Document, shown: &str) {
     }
     assert_eq!(document.text_at(&met).expect("reads").as_deref(), Some(shown));
 }
-}

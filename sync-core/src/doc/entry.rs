@@ -18,15 +18,15 @@ use crate::ids::{ChangeHash, ContentHash, DocId, ReplicaId, SpaceId, context, de
 /// Message of every root change: the version of this schema.
 pub const SCHEMA: &str = "kith/entry/1";
 
-mod key {
-    pub(super) const KIND: &str = "kind";
-    pub(super) const PARENT: &str = "parent";
-    pub(super) const NAME: &str = "name";
-    pub(super) const ALIVE: &str = "alive";
-    pub(super) const CONTENT: &str = "content";
-    pub(super) const EXEC: &str = "exec";
-    pub(super) const TARGET: &str = "target";
-    pub(super) const NONCE: &str = "nonce";
+pub(super) mod key {
+    pub(in crate::doc) const KIND: &str = "kind";
+    pub(in crate::doc) const PARENT: &str = "parent";
+    pub(in crate::doc) const NAME: &str = "name";
+    pub(in crate::doc) const ALIVE: &str = "alive";
+    pub(in crate::doc) const CONTENT: &str = "content";
+    pub(in crate::doc) const EXEC: &str = "exec";
+    pub(in crate::doc) const TARGET: &str = "target";
+    pub(in crate::doc) const NONCE: &str = "nonce";
 }
 
 /// First byte of a content register that holds the bytes themselves.

@@ -12,7 +12,11 @@
 //!
 //! This file knows characters and ids only; `shown` reads them out of documents.
 
-use std::ops::Range;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    iter::once,
+    ops::Range,
+};
 
 /// The name of an operation that inserted a character; actors by their place among all actors, sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +54,28 @@ pub(super) struct Outcome {
     pub(super) restored: Vec<(u32, char)>,
     /// Lines that both rewrote.
     pub(super) rewritten: Vec<Rewritten>,
+}
+
+/// Keeps the left of two versions whole, and lists all of it: for a text that is of no use if it is merged by lines.
+pub(super) fn keep_left(left: &[Item], right: &[Item]) -> Outcome {
+    let all = Rewritten { left: 0..left.len(), right: 0..right.len(), places: 0..u32::MAX };
+    let mut outcome = Outcome { rewritten: vec![all], ..Outcome::default() };
+    outcome.keep(left, right, 0);
+    outcome
+}
+
+impl Outcome {
+    /// Shows one of two versions of what begins at a place.
+    fn keep(&mut self, kept: &[Item], other: &[Item], start: u32) {
+        self.hidden.extend(other.iter().filter(|item| !item.shared).filter_map(|item| item.place));
+        let mut next = start;
+        for item in kept {
+            match item.place {
+                Some(place) => next = place + 1,
+                None => self.restored.push((next, item.ch)),
+            }
+        }
+    }
 }
 
 /// Compares the versions of two sides of one text, both in the order of the document.
@@ -175,17 +201,21 @@ impl Sides<'_> {
             if !a.is_empty() && (!rewritten || self.whole(gap, &a)) {
                 hide_greater(&mut self.outcome.hidden, &a, &b);
             }
-        } else if self.whole(gap, &a) != self.whole(gap, &b) {
-            self.order(gap, &a, &b);
         } else if self.begins_line(gap) && contains(&b, &a) {
             self.outcome.hidden.extend(a.iter().filter_map(|item| item.place));
         } else if self.begins_line(gap) && contains(&a, &b) {
             self.outcome.hidden.extend(b.iter().filter_map(|item| item.place));
+        } else if self.whole(gap, &a) != self.whole(gap, &b) {
+            self.order(gap, &a, &b);
         } else if self.begins_line(gap) {
-            let mut others: Vec<&[&Item]> = blocks(&b);
+            let text = |block: &[&Item]| block.iter().map(|item| item.ch).collect::<String>();
+            let mut others: BTreeMap<String, VecDeque<&[&Item]>> = BTreeMap::new();
+            for block in blocks(&b) {
+                others.entry(text(block)).or_default().push_back(block);
+            }
             for block in blocks(&a) {
-                if let Some(index) = others.iter().position(|other| same(block, other)) {
-                    hide_greater(&mut self.outcome.hidden, block, others.remove(index));
+                if let Some(other) = others.get_mut(&text(block)).and_then(VecDeque::pop_front) {
+                    hide_greater(&mut self.outcome.hidden, block, other);
                 }
             }
         }
@@ -222,14 +252,7 @@ impl Sides<'_> {
             (items.iter().any(|item| item.place.is_none()), first)
         };
         let (kept, other) = if rank(left) <= rank(right) { (left, right) } else { (right, left) };
-        self.outcome.hidden.extend(other.iter().filter(|item| !item.shared).filter_map(|item| item.place));
-        let mut next = start;
-        for item in kept {
-            match item.place {
-                Some(place) => next = place + 1,
-                None => self.outcome.restored.push((next, item.ch)),
-            }
-        }
+        self.outcome.keep(kept, other, start);
     }
 
     /// Whether what stands in a gap are lines of its own.
@@ -278,11 +301,10 @@ fn same(left: &[&Item], right: &[&Item]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(left, right)| left.ch == right.ch)
 }
 
-/// Whether the lines of `part` stand side by side among those of `all`.
+/// Whether the lines of `part` stand side by side among those of `all`, both of which begin a line.
 fn contains(all: &[&Item], part: &[&Item]) -> bool {
-    let is_lines = part.last().is_some_and(|last| last.ch == '\n');
-    let begins = |at: usize| at.checked_sub(1).is_none_or(|before| all[before].ch == '\n');
-    is_lines && all.windows(part.len()).enumerate().any(|(at, window)| begins(at) && same(window, part))
+    let text = |items: &[&Item]| once('\n').chain(items.iter().map(|item| item.ch)).collect::<String>();
+    part.last().is_some_and(|last| last.ch == '\n') && text(all).contains(&text(part))
 }
 
 fn hide_greater(hidden: &mut Vec<u32>, left: &[&Item], right: &[&Item]) {

@@ -10,10 +10,11 @@ use std::{
     ops::Range,
 };
 
-use automerge::{ActorId, Automerge, ObjId, ReadDoc as _, ScalarValueRef, ValueRef};
+use automerge::{ActorId, Automerge, ObjId, ROOT, ReadDoc as _, ScalarValueRef, Value, ValueRef};
 
 use super::{
     DocError, Document,
+    entry::key,
     gaps::{self, Id, Item, Outcome},
     guarded,
     text::Splice,
@@ -41,6 +42,7 @@ pub struct LineVersion {
 }
 
 /// The characters that several heads have together, and what is shown of them.
+#[derive(Default)]
 pub(super) struct Joined {
     elements: Vec<Element>,
     hidden: BTreeSet<u32>,
@@ -58,24 +60,22 @@ struct Element {
 impl Joined {
     /// The text that is shown.
     pub(super) fn text(&self) -> String {
-        self.shown(0..u32::MAX).map(|(_, ch)| ch).collect()
+        self.shown(0..u32::MAX).into_iter().map(|(_, ch)| ch).collect()
     }
 
     /// What is shown from a range of places, each character with its id unless it was restored.
-    fn shown(&self, places: Range<u32>) -> impl Iterator<Item = (Option<Id>, char)> + '_ {
-        let mut restored = self.restored.iter().skip_while(move |(place, _)| *place < places.start).peekable();
-        let end = places.end.min(self.elements.len() as u32 + 1);
-        (places.start..end).flat_map(move |place| {
-            let mut here = Vec::new();
+    fn shown(&self, places: Range<u32>) -> Vec<(Option<Id>, char)> {
+        let mut restored = self.restored.iter().skip_while(|(place, _)| *place < places.start).peekable();
+        let mut shown = Vec::new();
+        for place in places.start..places.end.min(self.elements.len() as u32 + 1) {
             while let Some((_, ch)) = restored.next_if(|(before, _)| *before == place) {
-                here.push((None, *ch));
+                shown.push((None, *ch));
             }
-            match self.elements.get(place as usize) {
-                Some(element) if !self.hidden.contains(&place) => here.push((Some(element.id), element.ch)),
-                _ => {}
+            if let Some(element) = self.elements.get(place as usize).filter(|_| !self.hidden.contains(&place)) {
+                shown.push((Some(element.id), element.ch));
             }
-            here
-        })
+        }
+        shown
     }
 
     /// What turns all characters into those that are shown.
@@ -138,7 +138,7 @@ impl Document {
         let mut meetings: Vec<Vec<automerge::ChangeHash>> = joins.map(|meta| meta.deps.clone()).collect();
         meetings.push(heads.clone());
         let now: Vec<(Option<Id>, char)> = match self.joined(&text, &heads)? {
-            Some(joined) => joined.shown(0..u32::MAX).collect(),
+            Some(joined) => joined.shown(0..u32::MAX),
             None => match guarded(|| Ok(Reading::new(&self.automerge, &text).elements(None)))? {
                 Some(elements) => elements.iter().map(|element| (Some(element.id), element.ch)).collect(),
                 None => return Ok(Vec::new()),
@@ -156,7 +156,7 @@ impl Document {
                 continue;
             };
             for (places, sides) in &joined.rewritten {
-                let line: Vec<(Option<Id>, char)> = joined.shown(places.clone()).collect();
+                let line = joined.shown(places.clone());
                 if let Some(range) = find(&now, &line) {
                     let merged = line.iter().map(|(_, ch)| ch).collect();
                     conflicts.push(LineConflict { range, merged, sides: sides.clone() });
@@ -169,12 +169,15 @@ impl Document {
     }
 }
 
-/// Where a line stands with the same characters, none put between them since.
+/// Where a line stands with the same characters, none put between them since. What was restored got ids when it was
+/// written down.
 fn find(now: &[(Option<Id>, char)], line: &[(Option<Id>, char)]) -> Option<Range<usize>> {
-    let first = line.first()?;
-    let start = now.iter().position(|shown| shown == first)?;
-    let range = start..start + line.len();
-    (now.get(range.clone())? == line).then_some(range)
+    let same = |(now, then): (&(Option<Id>, char), &(Option<Id>, char))| {
+        now.1 == then.1 && (now.0 == then.0 || then.0.is_none())
+    };
+    let len = Some(line.len()).filter(|len| *len > 0)?;
+    let start = now.windows(len).position(|shown| shown.iter().zip(line).all(same))?;
+    Some(start..start + len)
 }
 
 /// Those of some heads that changed a text which the others did not know. The text at these is that at all.
@@ -321,21 +324,38 @@ fn join(
     let right = elements.split_off(all_elements + left.len());
     let left = elements.split_off(all_elements);
     let pasts: Vec<Past> = apart.iter().map(|head| Past::of(automerge, *head, &actors)).collect();
-    let mut joined = Joined { elements, hidden: BTreeSet::new(), restored: Vec::new(), rewritten: Vec::new() };
+    let mut joined = Joined { elements, ..Joined::default() };
     if let [first, second] = pasts.as_slice() {
         let left = placed(&left, &joined.elements, first, second);
         let right = placed(&right, &joined.elements, second, first);
-        joined.take(&left, &right, apart, 1);
+        joined.take(gaps::compare(&left, &right), [&left, &right], apart, 1);
+        let text = |items: &[Item]| items.iter().map(|item| item.ch).collect::<String>();
+        if is_json(automerge, all) && parses(&text(&left)) && parses(&text(&right)) && !parses(&joined.text()) {
+            joined = Joined { elements: joined.elements, ..Joined::default() };
+            joined.take(gaps::keep_left(&left, &right), [&left, &right], apart, 1);
+        }
     } else {
         for index in 1..apart.len() {
             let known = |pasts: &[Past], id| pasts.iter().any(|past| past.knows(id));
             let (before, one) = (&pasts[..index], &pasts[index..=index]);
             let left = joined.living(|id| known(before, id), |id| known(one, id));
             let right = joined.living(|id| known(one, id), |id| known(before, id));
-            joined.take(&left, &right, apart, index);
+            joined.take(gaps::compare(&left, &right), [&left, &right], apart, index);
         }
     }
     Some(joined)
+}
+
+/// Whether the name of an entry says that its text is JSON.
+fn is_json(automerge: &Automerge, heads: &[automerge::ChangeHash]) -> bool {
+    match automerge.get_at(ROOT, key::NAME, heads) {
+        Ok(Some((Value::Scalar(name), _))) => name.to_str().is_some_and(|name| name.ends_with(".json")),
+        _ => false,
+    }
+}
+
+fn parses(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// A version of one of two sides, with the places of its characters in the merged text.
@@ -374,9 +394,9 @@ impl Joined {
             .collect()
     }
 
-    /// Compares what the heads before an index have with what the head at it has.
-    fn take(&mut self, left: &[Item], right: &[Item], heads: &[automerge::ChangeHash], index: usize) {
-        let Outcome { hidden, restored, rewritten } = gaps::compare(left, right);
+    /// Takes in what came of comparing what the heads before an index have with what the head at it has.
+    fn take(&mut self, outcome: Outcome, [left, right]: [&[Item]; 2], heads: &[automerge::ChangeHash], index: usize) {
+        let Outcome { hidden, restored, rewritten } = outcome;
         self.hidden.extend(hidden);
         self.restored.extend(restored);
         self.restored.sort_by_key(|(place, _)| *place);
@@ -408,8 +428,12 @@ mod tests {
     const C: ReplicaId = ReplicaId([12; 16]);
 
     fn document(text: &str) -> Document {
+        document_of("a.txt", text)
+    }
+
+    fn document_of(name: &str, text: &str) -> Document {
         let content = RootContent::Inline(text.as_bytes().to_vec());
-        let root = RootSpec::file(SpaceId([1; 32]), None, "a.txt", content).build();
+        let root = RootSpec::file(SpaceId([1; 32]), None, name, content).build();
         let promoted = promotion::of_root(&root.bytes).expect("is text");
         Document::from_changes([root.bytes, promoted.bytes]).expect("opens")
     }
@@ -566,6 +590,32 @@ mod tests {
         assert_eq!((listed.len(), listed[0].range.clone(), &listed[0].merged), (1, 9..16, &merged));
         save(&mut document, C, "zero\none\ntwo C\n4\n");
         assert_eq!(document.conflicts().expect("reads"), []);
+    }
+
+    #[test]
+    fn json_that_the_merge_would_break_stays_one_sides_and_is_listed() {
+        let sides = ["{\"a\": 1,\n\"b\": 2}\n", "{\"a\": 1}\n", "{\"a\": 1,\n\"c\": [3,\n4]}\n"];
+        let met = |name: &str, left: &str, right: &str| {
+            let (mut ours, mut theirs) = (document_of(name, sides[0]), document_of(name, sides[0]));
+            let (our, their) = (save(&mut ours, A, left), save(&mut theirs, B, right));
+            ours.apply([&their]).expect("applies");
+            theirs.apply([&our]).expect("applies");
+            assert_eq!(shown(&ours), shown(&theirs));
+            ours
+        };
+        assert!(!parses(&shown(&met("a.txt", sides[1], sides[2]))), "the case is one");
+        let mut document = met("a.json", sides[1], sides[2]);
+        let text = shown(&document);
+        assert!(sides[1..].contains(&text.as_str()), "{text}");
+        let listed = document.conflicts().expect("reads");
+        assert_eq!((listed.len(), &listed[0].merged), (1, &text));
+        let at = document.heads();
+        document.edit(C, &at, &[EntryOp::Keep]).expect("edits");
+        assert_eq!((held(&document), shown(&document)), (text.clone(), text));
+        assert_eq!(document.conflicts().expect("reads"), listed);
+        // What merges to JSON is merged.
+        let other = "{\"a\": 1,\n\"b\": 3}\n";
+        assert_eq!(shown(&met("a.json", "{\"a\": 0,\n\"b\": 2}\n", other)), "{\"a\": 0,\n\"b\": 3}\n");
     }
 
     #[test]
