@@ -10,7 +10,7 @@ use std::{
     ops::Range,
 };
 
-use automerge::{ActorId, Automerge, ObjId, ROOT, ReadDoc as _, ScalarValueRef, Value, ValueRef};
+use automerge::{ActorId, Automerge, ObjId, ROOT, ReadDoc as _, ScalarValue, ScalarValueRef, Value, ValueRef};
 
 use super::{
     DocError, Document,
@@ -45,6 +45,8 @@ pub struct LineVersion {
 #[derive(Default)]
 pub(super) struct Joined {
     elements: Vec<Element>,
+    /// Automerge's numbers of the actors, whose places the ids name.
+    numbers: Vec<u32>,
     hidden: BTreeSet<u32>,
     /// What is shown in front of places besides; each behind those of the same place before it.
     restored: Vec<(u32, char)>,
@@ -63,7 +65,8 @@ impl Joined {
         self.shown(0..u32::MAX).into_iter().map(|(_, ch)| ch).collect()
     }
 
-    /// What is shown from a range of places, each character with its id unless it was restored.
+    /// What is shown from a range of places, each character with its id unless it was restored. In these ids actors have
+    /// Automerge's numbers, as all of one document have.
     fn shown(&self, places: Range<u32>) -> Vec<(Option<Id>, char)> {
         let mut restored = self.restored.iter().skip_while(|(place, _)| *place < places.start).peekable();
         let mut shown = Vec::new();
@@ -72,7 +75,8 @@ impl Joined {
                 shown.push((None, *ch));
             }
             if let Some(element) = self.elements.get(place as usize).filter(|_| !self.hidden.contains(&place)) {
-                shown.push((Some(element.id), element.ch));
+                let actor = self.numbers.get(element.id.actor as usize).copied().unwrap_or(u32::MAX);
+                shown.push((Some(Id { actor, ..element.id }), element.ch));
             }
         }
         shown
@@ -201,26 +205,63 @@ fn apart(automerge: &Automerge, heads: &[automerge::ChangeHash]) -> Vec<automerg
 
 /// Whether a change of a head's past that is not in the past of the others is one of a text.
 fn touches(automerge: &Automerge, head: automerge::ChangeHash, others: &[automerge::ChangeHash]) -> bool {
+    unknown(automerge, head, others).into_iter().any(|hash| {
+        automerge.get_change_by_hash(&hash).is_none_or(|change| {
+            // One that cannot be told counts.
+            preflight::Change::read(change.raw_bytes())
+                .map_or(true, |change| change.ops.iter().any(|op| op.object.is_some()))
+        })
+    })
+}
+
+/// Changes of a head's past that are not in the past of the others.
+fn unknown(
+    automerge: &Automerge,
+    head: automerge::ChangeHash,
+    others: &[automerge::ChangeHash],
+) -> BTreeSet<automerge::ChangeHash> {
     let metas = automerge.get_changes_meta(others);
-    let unknown: BTreeMap<automerge::ChangeHash, &[automerge::ChangeHash]> =
+    let deps: BTreeMap<automerge::ChangeHash, &[automerge::ChangeHash]> =
         metas.iter().map(|meta| (meta.hash, meta.deps.as_slice())).collect();
     let mut open = vec![head];
     let mut seen = BTreeSet::new();
     while let Some(hash) = open.pop() {
-        let Some(deps) = unknown.get(&hash).filter(|_| seen.insert(hash)) else {
-            continue;
-        };
-        open.extend_from_slice(deps);
-        if automerge.get_change_by_hash(&hash).is_none_or(|change| is_of_text(change.raw_bytes())) {
-            return true;
+        if let Some(deps) = deps.get(&hash).filter(|_| seen.insert(hash)) {
+            open.extend_from_slice(deps);
         }
     }
-    false
+    seen
 }
 
-/// Whether a change does something inside an object of the root; one that cannot be told counts.
-fn is_of_text(change: &[u8]) -> bool {
-    preflight::Change::read(change).map_or(true, |change| change.ops.iter().any(|op| op.object.is_some()))
+/// Ids of operations inside objects that changes of a head which another does not know overwrote or deleted; none if that
+/// cannot be told.
+fn overwritten(
+    automerge: &Automerge,
+    head: automerge::ChangeHash,
+    other: automerge::ChangeHash,
+) -> Option<BTreeSet<(u32, Vec<u8>)>> {
+    let mut ids = BTreeSet::new();
+    for hash in unknown(automerge, head, &[other]) {
+        let change = automerge.get_change_by_hash(&hash)?;
+        let change = preflight::Change::read(change.raw_bytes()).ok()?;
+        let mut preds = change.preds.iter();
+        for op in &change.ops {
+            for pred in preds.by_ref().take(op.preds as usize) {
+                if op.object.is_some() {
+                    ids.insert((pred.counter, change.actor(pred.actor)?.to_vec()));
+                }
+            }
+        }
+    }
+    Some(ids)
+}
+
+/// Which of two heads has characters that the other deleted: their versions are read; another's is what it knows of all.
+fn has_deleted(automerge: &Automerge, left: automerge::ChangeHash, right: automerge::ChangeHash) -> [bool; 2] {
+    match (overwritten(automerge, left, right), overwritten(automerge, right, left)) {
+        (Some(by_left), Some(by_right)) => [!by_right.is_subset(&by_left), !by_left.is_subset(&by_right)],
+        _ => [true, true],
+    }
 }
 
 /// Reads characters with their ids.
@@ -268,7 +309,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Renames actors to their places among all of them in the order of their bytes.
-    fn sort_actors(&self, elements: &mut [Element]) -> Vec<&ActorId> {
+    fn sort_actors(&self, elements: &mut [Element]) -> (Vec<&ActorId>, Vec<u32>) {
         let mut sorted: Vec<(&ActorId, usize)> = self.actors.iter().map(|(number, actor)| (actor, *number)).collect();
         sorted.sort_unstable();
         let places: BTreeMap<u32, u32> =
@@ -280,7 +321,7 @@ impl<'a> Reading<'a> {
             }
             element.id.actor = last.1;
         }
-        sorted.into_iter().map(|(actor, _)| actor).collect()
+        sorted.into_iter().map(|(actor, number)| (actor, number as u32)).unzip()
     }
 }
 
@@ -314,24 +355,37 @@ fn join(
     let mut elements = reading.elements((all != automerge.get_heads()).then_some(all))?;
     // What one of two deleted and the other kept shows in their own versions only.
     let versions = match apart {
-        [left, right] => [reading.elements(Some(&[*left]))?, reading.elements(Some(&[*right]))?],
-        _ => [Vec::new(), Vec::new()],
+        [left, right] => {
+            let [of_left, of_right] = has_deleted(automerge, *left, *right);
+            let mut read = |head, needed| if needed { reading.elements(Some(&[head])).map(Some) } else { Some(None) };
+            [read(*left, of_left)?, read(*right, of_right)?]
+        }
+        _ => [None, None],
     };
+    let [has_left, has_right] = [versions[0].is_some(), versions[1].is_some()];
+    let versions = versions.map(Option::unwrap_or_default);
     let all_elements = elements.len();
     let [left, right] = &versions;
     elements.extend(left.iter().chain(right));
-    let actors = reading.sort_actors(&mut elements);
+    let (actors, numbers) = reading.sort_actors(&mut elements);
     let right = elements.split_off(all_elements + left.len());
     let left = elements.split_off(all_elements);
     let pasts: Vec<Past> = apart.iter().map(|head| Past::of(automerge, *head, &actors)).collect();
-    let mut joined = Joined { elements, ..Joined::default() };
+    let mut joined = Joined { elements, numbers, ..Joined::default() };
     if let [first, second] = pasts.as_slice() {
-        let left = placed(&left, &joined.elements, first, second);
-        let right = placed(&right, &joined.elements, second, first);
+        let version = |read: bool, version: &[Element], own: &Past, other: &Past| {
+            if read {
+                placed(version, &joined.elements, own, other)
+            } else {
+                joined.living(|id| own.knows(id), |id| other.knows(id))
+            }
+        };
+        let left = version(has_left, &left, first, second);
+        let right = version(has_right, &right, second, first);
         joined.take(gaps::compare(&left, &right), [&left, &right], apart, 1);
         let text = |items: &[Item]| items.iter().map(|item| item.ch).collect::<String>();
         if is_json(automerge, all) && parses(&text(&left)) && parses(&text(&right)) && !parses(&joined.text()) {
-            joined = Joined { elements: joined.elements, ..Joined::default() };
+            joined = Joined { elements: joined.elements, numbers: joined.numbers, ..Joined::default() };
             joined.take(gaps::keep_left(&left, &right), [&left, &right], apart, 1);
         }
     } else {
@@ -349,7 +403,9 @@ fn join(
 /// Whether the name of an entry says that its text is JSON.
 fn is_json(automerge: &Automerge, heads: &[automerge::ChangeHash]) -> bool {
     match automerge.get_at(ROOT, key::NAME, heads) {
-        Ok(Some((Value::Scalar(name), _))) => name.to_str().is_some_and(|name| name.ends_with(".json")),
+        Ok(Some((Value::Scalar(name), _))) => {
+            matches!(name.as_ref(), ScalarValue::Str(name) if name.ends_with(".json"))
+        }
         _ => false,
     }
 }
