@@ -213,6 +213,9 @@ pub mod probe {
 }
 
 #[cfg(test)]
+mod meeting;
+
+#[cfg(test)]
 pub(crate) mod testing {
     use super::{
         Change,
