@@ -1,6 +1,6 @@
 //! From two versions of a text to the splices between them.
 //!
-//! Lines are compared first, aligned as git does it ([`lines`](super::lines)), then the words inside replaced hunks.
+//! Lines are compared first, aligned as git does it (`lines`), then the words inside replaced hunks.
 //! Words follow Unicode's word boundaries, so no grapheme and no CRLF is ever split. Positions count Unicode scalar
 //! values.
 
