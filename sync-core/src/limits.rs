@@ -59,6 +59,22 @@ pub const INLINE_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of a file that is merged as text; above it the file is replaced whole.
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Steps that the alignment of two texts takes before the rest is left to a quicker method: about a tenth of a second.
+/// Counted and not timed, so that the same texts give the same edit everywhere.
+pub const DIFF_WORK_MAX: u64 = 1 << 26;
+/// How often a line may stand in a text and still anchor its alignment; that of git's histogram diff.
+pub const DIFF_TOKEN_COUNT_MAX: u32 = 64;
+/// A replaced hunk with more bytes than this on either side is replaced whole: finding words in it would cost more than
+/// its merge could gain.
+pub const DIFF_WORDS_BYTES_MAX: usize = 16 * 1024;
+
+/// Most heads of one text among which equal edits are looked for; each is read once more. Above it a text shows all
+/// that it holds.
+pub const JOINED_HEADS_MAX: usize = 16;
+/// Joins of heads in a document's past that are looked at for lines that both sides rewrote: each costs reading the text
+/// three times, and somebody waits for the list.
+pub const CONFLICT_JOINS_MAX: usize = 32;
+
 /// Smallest and largest average chunk; between them it is the root of 36 times the size, which makes
 /// list and chunk cost the same for a small edit.
 pub const CHUNK_AVERAGE_BYTES: (u32, u32) = (16 * 1024, 1024 * 1024);

@@ -44,7 +44,8 @@ fn assert_whole(text: &str, at: usize) {
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// A text that two sides change at once, three texts with NUL between them: each side reads its own, and both read the
-/// same when they have met, in either order, from changes and from a snapshot.
+/// same when they have met, in either order, from changes and from a snapshot, and after an edit that joins the heads.
+/// What both made alike is there once.
 ///
 /// # Panics
 /// When a promise is broken.
@@ -75,9 +76,23 @@ pub fn text_merge(bytes: &[u8]) {
     assert_eq!(Document::from_changes(all).expect("opens").text().expect("reads").as_ref(), Some(&merged));
     let loaded = Document::from_snapshot(&ours.save().expect("saves")).expect("loads");
     assert_eq!(loaded.text().expect("reads").as_ref(), Some(&merged));
-    if left == base {
+    if left == base || left == right {
         assert_eq!(merged, right);
     } else if right == base {
         assert_eq!(merged, left);
     }
+    assert_eq!(theirs.conflicts().expect("reads"), ours.conflicts().expect("reads"));
+    join(ours, &merged);
+}
+
+/// Whoever joins the heads writes down what was shown: nothing changes, whatever was edited, and then there is nothing to
+/// be written down.
+fn join(mut document: Document, shown: &str) {
+    let met = document.heads();
+    for _ in 0..2 {
+        let at = document.heads();
+        document.edit(ReplicaId([3; 16]), &at, &[EntryOp::Keep]).expect("edits");
+        assert_eq!(document.text().expect("reads").as_deref(), Some(shown));
+    }
+    assert_eq!(document.text_at(&met).expect("reads").as_deref(), Some(shown));
 }

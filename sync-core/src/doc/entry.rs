@@ -18,15 +18,15 @@ use crate::ids::{ChangeHash, ContentHash, DocId, ReplicaId, SpaceId, context, de
 /// Message of every root change: the version of this schema.
 pub const SCHEMA: &str = "kith/entry/1";
 
-mod key {
-    pub(super) const KIND: &str = "kind";
-    pub(super) const PARENT: &str = "parent";
-    pub(super) const NAME: &str = "name";
-    pub(super) const ALIVE: &str = "alive";
-    pub(super) const CONTENT: &str = "content";
-    pub(super) const EXEC: &str = "exec";
-    pub(super) const TARGET: &str = "target";
-    pub(super) const NONCE: &str = "nonce";
+pub(super) mod key {
+    pub(in crate::doc) const KIND: &str = "kind";
+    pub(in crate::doc) const PARENT: &str = "parent";
+    pub(in crate::doc) const NAME: &str = "name";
+    pub(in crate::doc) const ALIVE: &str = "alive";
+    pub(in crate::doc) const CONTENT: &str = "content";
+    pub(in crate::doc) const EXEC: &str = "exec";
+    pub(in crate::doc) const TARGET: &str = "target";
+    pub(in crate::doc) const NONCE: &str = "nonce";
 }
 
 /// First byte of a content register that holds the bytes themselves.
@@ -488,7 +488,7 @@ impl Document {
         }
     }
 
-    fn text_object(&self, heads: Option<&[automerge::ChangeHash]>) -> Result<Option<ObjId>, DocError> {
+    pub(super) fn text_object(&self, heads: Option<&[automerge::ChangeHash]>) -> Result<Option<ObjId>, DocError> {
         let value = match heads {
             Some(heads) => self.automerge.get_at(ROOT, key::CONTENT, heads)?,
             None => self.automerge.get(ROOT, key::CONTENT)?,
@@ -496,7 +496,7 @@ impl Document {
         Ok(value.and_then(|(value, id)| (value == Value::Object(ObjType::Text)).then_some(id)))
     }
 
-    /// The text now, if the content is one.
+    /// The text that is shown now, if the content is one: where heads meet, an edit that both made is shown once.
     ///
     /// # Errors
     /// When Automerge cannot read it.
@@ -504,10 +504,13 @@ impl Document {
         let Some(id) = self.text_object(None)? else {
             return Ok(None);
         };
-        Ok(Some(self.automerge.text(id)?))
+        Ok(Some(match self.joined(&id, &self.automerge.get_heads())? {
+            Some(joined) => joined.text(),
+            None => self.automerge.text(id)?,
+        }))
     }
 
-    /// The text as it was at `heads`, if the content was one.
+    /// The text as it was shown at `heads`, if the content was one.
     ///
     /// # Errors
     /// When Automerge cannot read it.
@@ -516,7 +519,10 @@ impl Document {
         let Some(id) = self.text_object(Some(&heads))? else {
             return Ok(None);
         };
-        Ok(Some(self.automerge.text_at(id, &heads)?))
+        Ok(Some(match self.joined(&id, &heads)? {
+            Some(joined) => joined.text(),
+            None => self.automerge.text_at(id, &heads)?,
+        }))
     }
 
     /// The content as it was at `at`, and the change that put it.
@@ -564,12 +570,16 @@ impl Document {
     fn edit_now(&mut self, replica: ReplicaId, ops: &[EntryOp]) -> Result<NewChange, DocError> {
         self.automerge.set_actor(actor_of(replica));
         let text = self.text_object(None)?;
+        // What is shown where heads meet, the edit that joins them makes true: whatever it changes, for there is one head
+        // behind it.
+        let joined = text.as_ref().map(|text| self.joined(text, &self.automerge.get_heads())).transpose()?;
+        let fixes = joined.flatten().map(|joined| joined.fixes()).unwrap_or_default();
         let automerge = &mut self.automerge;
         let made = guarded(|| {
             // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
             // the process: it is not dropped then, and the document goes as a whole.
             let mut kept = ManuallyDrop::new(automerge.transaction());
-            let written = write(&mut kept, text.as_ref(), ops);
+            let written = write(&mut kept, text.as_ref(), &fixes, ops);
             let tx = ManuallyDrop::into_inner(kept);
             written?;
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
@@ -580,8 +590,10 @@ impl Document {
     }
 }
 
-/// Writes the operations of an edit into a transaction; `text` is the text that splices change.
-fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, ops: &[EntryOp]) -> Result<(), DocError> {
+/// Writes the operations of an edit into a transaction; `text` is the text that splices change, once `fixes` have made it
+/// what is shown.
+fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, fixes: &[Splice], ops: &[EntryOp]) -> Result<(), DocError> {
+    let mut fixes = Some(fixes);
     for op in ops {
         match op {
             EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,
@@ -593,9 +605,8 @@ fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, ops: &[EntryOp]) -> Res
             }
             EntryOp::Splice(splices) => {
                 let text = text.ok_or(DocError::NotAnEntry("not a text"))?;
-                for splice in splices.iter().rev() {
-                    tx.splice_text(text, splice.at, splice.delete as isize, &splice.insert)?;
-                }
+                splice(tx, text, fixes.take().unwrap_or_default())?;
+                splice(tx, text, splices)?;
             }
             EntryOp::Keep => {}
             EntryOp::Delete => tx.delete(ROOT, key::ALIVE)?,
@@ -607,6 +618,23 @@ fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, ops: &[EntryOp]) -> Res
             _ => 0,
         };
         tx.put(ROOT, key::ALIVE, last.saturating_add(1))?;
+    }
+    // An edit that changes nothing joins nothing.
+    if let (Some(text), Some(fixes)) = (text, fixes)
+        && tx.pending_ops() > 0
+    {
+        splice(tx, text, fixes)?;
+    }
+    Ok(())
+}
+
+/// Splices a text, from its end, so that the positions hold.
+fn splice(tx: &mut Transaction<'_>, text: &ObjId, splices: &[Splice]) -> Result<(), DocError> {
+    for splice in splices.iter().rev() {
+        // What comes in place of something is put behind it and not in front: a line that another side inserts in front
+        // does then not come between it and the rest of its own line.
+        tx.splice_text(text, splice.at + splice.delete, 0, &splice.insert)?;
+        tx.splice_text(text, splice.at, splice.delete as isize, "")?;
     }
     Ok(())
 }

@@ -1,14 +1,19 @@
 //! Automerge documents: the only code that names `automerge`.
 //!
 //! [`Document`] is one open document. [`entry`] gives the documents of a folder their schema, [`promotion`] turns inline
-//! content into text the same way on every machine, [`text`] turns two versions of a text into splices. Nothing here
-//! reads a store or knows of commits: the caller brings changes as bytes that `preflight` has let in, and takes bytes
+//! content into text the same way on every machine, [`text`] turns two versions of a text into splices (`lines`
+//! aligns them), `shown` tells what a text shows where heads meet (`gaps` is its rule). Nothing here reads a store or knows of commits: the caller brings changes as bytes that `preflight` has let in, and takes bytes
 //! away.
 
 pub mod again;
 pub mod entry;
+mod gaps;
+mod lines;
 pub mod promotion;
+mod shown;
 pub mod text;
+
+pub use shown::{LineConflict, LineVersion};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -206,6 +211,9 @@ pub mod probe {
         assert!(!changes.iter().any(|change| Some(ChangeHash(change.hash().0)) == planted), "a planted failure");
     }
 }
+
+#[cfg(test)]
+mod meeting;
 
 #[cfg(test)]
 pub(crate) mod testing {

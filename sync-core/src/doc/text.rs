@@ -1,14 +1,16 @@
 //! From two versions of a text to the splices between them.
 //!
-//! Lines are compared first (histogram diff, hunks slid to their lowest place so that both sides of a merge slide the
-//! same way: imara-diff with its line post-processing did best on real merges), then the words inside replaced hunks.
+//! Lines are compared first, aligned as git does it (`lines`), then the words inside replaced hunks.
 //! Words follow Unicode's word boundaries, so no grapheme and no CRLF is ever split. Positions count Unicode scalar
 //! values.
 
-use imara_diff::{Algorithm, Diff, InternedInput, TokenSource};
+use std::ops::Range;
+
+use imara_diff::{InternedInput, Token, TokenSource};
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation as _;
 
+use super::lines;
 use crate::limits;
 
 /// Replaces `delete` characters at `at` by `insert`.
@@ -31,10 +33,6 @@ pub fn as_text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// A replaced hunk with more bytes than this on either side is replaced whole: finding words in it would cost more than
-/// its merge could gain.
-const WORDS_BYTES_MAX: usize = 16 * 1024;
-
 struct Words<'a>(&'a str);
 
 impl<'a> TokenSource for Words<'a> {
@@ -54,71 +52,72 @@ impl<'a> TokenSource for Words<'a> {
 #[must_use]
 pub fn diff(old: &str, new: &str) -> Vec<Splice> {
     let input = InternedInput::new(old, new);
-    let mut diff = Diff::compute(Algorithm::Histogram, &input);
-    diff.postprocess_lines(&input);
-    let mut old_lines = Cursor::new(old);
-    let mut new_lines = Cursor::new(new);
-    let old_tokens: Vec<&str> = imara_diff::sources::lines(old).collect();
-    let new_tokens: Vec<&str> = imara_diff::sources::lines(new).collect();
+    let mut old_lines = Cursor::new(imara_diff::sources::lines(old));
+    let mut new_lines = Cursor::new(imara_diff::sources::lines(new));
     let mut splices = Vec::new();
-    for hunk in diff.hunks() {
-        old_lines.advance_to(hunk.before.start, &old_tokens);
-        new_lines.advance_to(hunk.after.start, &new_tokens);
-        let (at, old_hunk) = old_lines.take_to(hunk.before.end, &old_tokens);
-        let (_, new_hunk) = new_lines.take_to(hunk.after.end, &new_tokens);
-        push_hunk(&mut splices, at, old_hunk, new_hunk);
+    for hunk in lines::hunks(&input.before, &input.after, input.interner.num_tokens(), |_| false) {
+        let (at, gone) = old_lines.take(hunk.old);
+        let (_, come) = new_lines.take(hunk.new);
+        push_hunk(&mut splices, at, &gone, &come);
     }
     splices
 }
 
 /// Diffs one hunk by words, or replaces it whole.
 fn push_hunk(splices: &mut Vec<Splice>, at: usize, old: &str, new: &str) {
-    let whole = old.is_empty() || new.is_empty() || old.len().max(new.len()) > WORDS_BYTES_MAX;
-    if whole {
+    if old.is_empty() || new.is_empty() || old.len().max(new.len()) > limits::DIFF_WORDS_BYTES_MAX {
         splices.push(Splice { at, delete: old.chars().count(), insert: new.to_owned() });
         return;
     }
     let input = InternedInput::new(Words(old), Words(new));
-    let diff = Diff::compute(Algorithm::Histogram, &input);
-    let old_tokens: Vec<&str> = Words(old).tokenize().collect();
-    let new_tokens: Vec<&str> = Words(new).tokenize().collect();
-    let mut old_words = Cursor::new(old);
-    let mut new_words = Cursor::new(new);
-    for hunk in diff.hunks() {
-        old_words.advance_to(hunk.before.start, &old_tokens);
-        new_words.advance_to(hunk.after.start, &new_tokens);
-        let (offset, gone) = old_words.take_to(hunk.before.end, &old_tokens);
-        let (_, come) = new_words.take_to(hunk.after.end, &new_tokens);
-        splices.push(Splice { at: at + offset, delete: gone.chars().count(), insert: come.to_owned() });
+    // Line ends, blanks and punctuation are in every line, and say little about which words belong together.
+    let light = |word: Token| !input.interner[word].contains(char::is_alphanumeric);
+    let mut hunks = lines::hunks(&input.before, &input.after, input.interner.num_tokens(), light);
+    // Words that stand side by side are replaced as one: the blank between them is equal by chance.
+    let blank = |range: &Range<usize>| {
+        input.before[range.clone()].iter().all(|word| {
+            let word: &str = input.interner[*word];
+            word.chars().all(|ch| ch.is_whitespace() && ch != '\n' && ch != '\r')
+        })
+    };
+    hunks.dedup_by(|hunk, before| {
+        let replace = !hunk.old.is_empty() && !hunk.new.is_empty() && !before.old.is_empty() && !before.new.is_empty();
+        let joins = replace && blank(&(before.old.end..hunk.old.start));
+        if joins {
+            (before.old.end, before.new.end) = (hunk.old.end, hunk.new.end);
+        }
+        joins
+    });
+    let mut old_words = Cursor::new(Words(old).tokenize());
+    let mut new_words = Cursor::new(Words(new).tokenize());
+    for hunk in hunks {
+        let (offset, gone) = old_words.take(hunk.old);
+        let (_, come) = new_words.take(hunk.new);
+        splices.push(Splice { at: at + offset, delete: gone.chars().count(), insert: come });
     }
 }
 
-/// Walks a text token by token and keeps count of its characters.
-struct Cursor<'a> {
-    text: &'a str,
-    token: u32,
-    byte: usize,
+/// Walks the tokens of a text and keeps count of its characters.
+struct Cursor<I> {
+    tokens: I,
+    token: usize,
     chars: usize,
 }
 
-impl<'a> Cursor<'a> {
-    const fn new(text: &'a str) -> Self {
-        Self { text, token: 0, byte: 0, chars: 0 }
+impl<'a, I: Iterator<Item = &'a str>> Cursor<I> {
+    const fn new(tokens: I) -> Self {
+        Self { tokens, token: 0, chars: 0 }
     }
 
-    fn advance_to(&mut self, token: u32, tokens: &[&str]) {
-        for passed in &tokens[self.token as usize..token as usize] {
-            self.byte += passed.len();
-            self.chars += passed.chars().count();
-        }
-        self.token = token;
-    }
-
-    /// Where the tokens up to `token` start in characters, and their text.
-    fn take_to(&mut self, token: u32, tokens: &[&str]) -> (usize, &'a str) {
-        let (byte, chars) = (self.byte, self.chars);
-        self.advance_to(token, tokens);
-        (chars, &self.text[byte..self.byte])
+    /// Where a range of tokens, behind those that were taken before, starts in characters, and its text.
+    fn take(&mut self, range: Range<usize>) -> (usize, String) {
+        let skipped = self.tokens.by_ref().take(range.start - self.token);
+        self.chars += skipped.map(|token| token.chars().count()).sum::<usize>();
+        let at = self.chars;
+        let text: String = self.tokens.by_ref().take(range.len()).collect();
+        self.chars += text.chars().count();
+        self.token = range.end;
+        (at, text)
     }
 }
 
