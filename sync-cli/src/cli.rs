@@ -8,9 +8,12 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
-use sync_net::{Network, Role};
+use sync_net::{
+    Network, Role,
+    history::{Keep, When},
+};
 
-use crate::duration;
+use crate::{duration, when};
 
 /// Syncs folders between your devices, directly, and merges what both sides changed.
 #[derive(Debug, Parser)]
@@ -115,6 +118,63 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<String>,
     },
+    /// Shows what changed, newest first
+    Log {
+        /// A file or directory, also one that is gone or had another name; the whole folder unless told
+        path: Option<PathBuf>,
+        /// How many commits
+        #[arg(long, short = 'n', value_name = "COMMITS", default_value_t = 30)]
+        number: usize,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+    /// Shows what differs between two states of a file
+    Diff {
+        /// The file
+        path: PathBuf,
+        /// From this state: a commit, a time, or how long ago, like 2h; the one before the last change unless told
+        #[arg(long, value_name = "STATE", value_parser = when::parse)]
+        from: Option<When>,
+        /// To this state; now unless told
+        #[arg(long, value_name = "STATE", value_parser = when::parse)]
+        to: Option<When>,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+    /// Brings a file or directory back as it was; deletes nothing
+    Restore {
+        /// The file or directory, also one that is gone
+        path: PathBuf,
+        /// As it was in this state: a commit, a time like 2025-01-31T12:00:00Z, or how long ago, like 2h or 3d; for
+        /// something that is gone, the last one in which it was there unless told
+        #[arg(long, value_name = "STATE", value_parser = when::parse)]
+        to: Option<When>,
+        /// Writes the bytes to this file instead and changes nothing in the folder; - is stdout
+        #[arg(long, short, value_name = "FILE", conflicts_with = "list")]
+        output: Option<PathBuf>,
+        /// Lists what is kept of it on this device only
+        #[arg(long, conflicts_with = "to")]
+        list: bool,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+    /// Lists what both sides changed, shows both versions, and settles it
+    Conflicts {
+        /// What to do; lists them all unless told
+        #[command(subcommand)]
+        command: Option<ConflictsCommand>,
+    },
+    /// Tells why a path is as it is: disk, commits, and what was decided last
+    Why {
+        /// The path
+        path: PathBuf,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
     /// Makes another invite to a folder
     Invite {
         /// The folder, by name or path
@@ -172,6 +232,48 @@ impl Offer {
     #[must_use]
     pub fn life_ms(&self) -> Option<u64> {
         self.expires.map(|life| u64::try_from(life.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// What to do with conflicts.
+#[derive(Debug, Subcommand)]
+pub enum ConflictsCommand {
+    /// Lists them
+    List {
+        /// Only of this folder, by name or path
+        folder: Option<String>,
+    },
+    /// Shows both versions of one
+    Show {
+        /// Where it is
+        path: PathBuf,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+    /// Settles one, on every device
+    Resolve {
+        /// Where it is
+        path: PathBuf,
+        /// mine or theirs keeps one, and the other stays in history; both gives each a name; merge makes one text of both
+        #[arg(
+            long,
+            value_name = "SIDE",
+            value_parser = PossibleValuesParser::new(["mine", "theirs", "both", "merge"]).map(|word| keep(&word))
+        )]
+        keep: Keep,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
+}
+
+fn keep(word: &str) -> Keep {
+    match word {
+        "mine" => Keep::Mine,
+        "theirs" => Keep::Theirs,
+        "both" => Keep::Both,
+        _ => Keep::Merge,
     }
 }
 
@@ -256,6 +358,17 @@ mod tests {
             "--json status notes",
             "wait --synced --timeout 60s",
             "invite notes --json",
+            "log",
+            "log a/b.txt -n 5 --json",
+            "diff a.txt --from 12ab34cd --to 2h",
+            "restore a.txt --to 2025-01-31T12:00:00Z",
+            "restore a.txt --to 3d -o -",
+            "restore a.txt --list --folder notes",
+            "conflicts --json",
+            "conflicts list notes",
+            "conflicts show a.txt",
+            "conflicts resolve a.txt --keep mine",
+            "why a.txt --json",
             "folder list",
             "folder remove notes --yes",
             "peer list",
@@ -279,7 +392,17 @@ mod tests {
 
     #[test]
     fn usage_errors_exit_with_two() {
-        for line in ["fly", "share", "wait --timeout 60", "share d --role owner", "status --network moon"] {
+        for line in [
+            "fly",
+            "share",
+            "wait --timeout 60",
+            "share d --role owner",
+            "status --network moon",
+            "diff",
+            "restore a --to x",
+            "conflicts resolve a",
+            "conflicts resolve a --keep it",
+        ] {
             let Err(error) = parse(line) else { panic!("{line} was taken") };
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -174,6 +174,7 @@ impl From<sync_net::NodeError> for Error {
             Node::Unreachable => {
                 (Kind::Unreachable, Some("see that the other machine is on and its daemon runs: kith daemon status"))
             }
+            Node::Busy => (Kind::Busy, Some("try again in a moment")),
             Node::Locked => (Kind::Busy, Some("see whether another kith uses the same home: kith daemon status")),
             Node::Incompatible => (Kind::Incompatible, Some("compare the versions on both machines: kith version")),
             Node::Internal => {
@@ -181,8 +182,9 @@ impl From<sync_net::NodeError> for Error {
             }
             _ => (Kind::Failed, Some("see what the daemon says: kith daemon logs")),
         };
+        let own = error.hint();
         let error = Self::new(kind, message);
-        match hint {
+        match own.or_else(|| hint.map(str::to_owned)) {
             Some(hint) => error.hint(hint),
             None => error,
         }

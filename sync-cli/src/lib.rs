@@ -20,6 +20,7 @@ pub mod daemon;
 pub mod duration;
 pub mod error;
 pub mod output;
+pub mod when;
 
 use cli::{Cli, Command, DaemonCommand};
 use commands::Context;

@@ -126,6 +126,25 @@ pub fn bytes(number: u64) -> String {
     indicatif::DecimalBytes(number).to_string()
 }
 
+/// The beginning of a hash in hex, long enough to name it.
+#[must_use]
+pub fn short(hash: &str) -> &str {
+    hash.get(..10).unwrap_or(hash)
+}
+
+/// Shortens a text in its middle to so many characters.
+#[must_use]
+pub fn fit(text: &str, width: usize) -> String {
+    let len = text.chars().count();
+    if len <= width {
+        return text.to_owned();
+    }
+    // What is at the end tells more, as in paths.
+    let head = width.saturating_sub(1) / 3;
+    let tail = width.saturating_sub(1) - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(len - tail)).collect()
+}
+
 /// Quotes a word for a shell, if it needs it.
 #[must_use]
 pub fn shell_word(word: &str) -> String {
@@ -213,6 +232,14 @@ mod tests {
         assert_eq!(shell_word("my notes"), "'my notes'");
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("~x"), "'~x'");
+    }
+
+    #[test]
+    fn long_words_lose_their_middle() {
+        assert_eq!(fit("short", 5), "short");
+        assert_eq!(fit("a/long/path/file.txt", 12), "a/l…file.txt");
+        assert_eq!(fit("äöüäöü", 3), "…öü");
+        assert_eq!(short("0123456789abcdef"), "0123456789");
     }
 
     #[test]

@@ -2,6 +2,16 @@
 //!
 //! Changes rest in the bodies of their commits. A body of an import holds hundreds of documents, so the last bodies
 //! that were unpacked are kept at hand.
+//!
+//! What people ask of the past is in modules of its own: [`point`] names states of a space, [`log`] tells what commits did
+//! to a document, [`past`] finds entries by the paths that they have or had, [`conflicts`] lays both sides of a conflict out.
+
+pub mod conflicts;
+pub mod log;
+pub mod past;
+pub mod point;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

@@ -264,6 +264,27 @@ pub const SPACE_RESERVE_ONE_IN: u64 = 100;
 /// Displaced and deleted files are kept this long.
 pub const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// Paths of a folder whose last decision is remembered for those who ask why: about a quarter of a megabyte.
+pub const DECISIONS_MAX: usize = 1024;
+
+/// Requests for a folder's thread that wait; people ask one after the other.
+pub const FOLDER_REQUESTS_MAX: usize = 16;
+
+/// Commits that one page of a log shows unless told otherwise, and at the most.
+pub const LOG_COMMITS: usize = 30;
+/// See [`LOG_COMMITS`]: a file that was saved ten thousand times still shows whole.
+pub const LOG_COMMITS_MAX: usize = 20_000;
+/// Edits of one page whose lines are counted: counting reads two versions of the text, which takes as long as it is old.
+pub const LOG_COUNTED_MAX: usize = 100;
+/// Entries of one commit that a log names; an import has a thousand.
+pub const LOG_ENTRIES_MAX: usize = 20;
+
+/// Entries that one restore brings back: whoever wants more takes a directory at a time.
+pub const RESTORE_ENTRIES_MAX: usize = 100_000;
+
+/// What is kept of displaced files is looked through for old ones this often.
+pub const KEPT_SWEEP_EVERY_MS: u64 = 3_600_000;
+
 /// Entries that one turn of an import or of a materialisation covers.
 pub const FOLDER_BATCH: usize = 2048;
 

@@ -328,6 +328,18 @@ impl Fetcher {
         }
     }
 
+    /// Asks everybody who is here for a content, once. Says whether it came; it is in its temporary file then.
+    pub(crate) async fn fetch_once(&self, wanted: &Wanted) -> bool {
+        for peer in self.peers(&wanted.space) {
+            match self.fetch_from(peer, wanted).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => debug!(peer = peer.short(), %error, "a content did not come"),
+            }
+        }
+        false
+    }
+
     /// Members of the space that are here: those that failed least first, of these those that ever served us, and of these
     /// whoever is settled, since it surely has everything.
     fn peers(&self, space: &SpaceId) -> Vec<DeviceId> {

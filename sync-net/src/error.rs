@@ -25,6 +25,8 @@ pub enum NodeErrorKind {
     Unreachable,
     /// Somebody else has it.
     Locked,
+    /// Something must come to rest first.
+    Busy,
     /// Of another version.
     Incompatible,
     /// It failed.
@@ -107,6 +109,9 @@ pub enum NodeError {
         /// Who.
         peer: String,
     },
+    /// Something that people asked of history cannot be answered.
+    #[error(transparent)]
+    History(#[from] HistoryFault),
 }
 
 impl NodeError {
@@ -129,6 +134,109 @@ impl NodeError {
             Self::Store(StoreError::Schema { .. }) | Self::Protocol { .. } => NodeErrorKind::Incompatible,
             Self::Home { .. } | Self::Network(_) | Self::Store(_) | Self::Stopped => NodeErrorKind::Failed,
             Self::Refused(_) => NodeErrorKind::Internal,
+            Self::History(fault) => fault.kind(),
+        }
+    }
+
+    /// What to do next, where that is known better than from the kind.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::History(fault) => Some(fault.hint()),
+            _ => None,
+        }
+    }
+}
+
+/// Something that people asked of history, or of one path, cannot be answered or done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryFault {
+    /// Not a path within a folder.
+    #[error("{0} is not a path within a folder")]
+    Path(String),
+    /// Nothing was ever there.
+    #[error("there is nothing at {0}, and never was")]
+    NoPath(String),
+    /// It has no text.
+    #[error("{0} is a directory")]
+    Directory(String),
+    /// Not a commit's name.
+    #[error("{0}")]
+    BadRev(String),
+    /// No commit, and no file that is kept.
+    #[error("no commit begins with {0}")]
+    UnknownRev(String),
+    /// More than one.
+    #[error("{} commits begin with {rev}: {}", .commits.len(), .commits.join(", "))]
+    AmbiguousRev {
+        /// What was asked for.
+        rev: String,
+        /// The commits.
+        commits: Vec<String>,
+    },
+    /// It was not there at that time.
+    #[error("{path} was not there {when}")]
+    NotThen {
+        /// Where.
+        path: String,
+        /// When.
+        when: String,
+    },
+    /// More than one restore may bring back.
+    #[error("{0} holds too much to be restored at once")]
+    TooMuch(String),
+    /// Bytes that nobody here has.
+    #[error("{path}: its bytes of then are neither on this device nor on any other that is here ({who})")]
+    NoContent {
+        /// Where.
+        path: String,
+        /// Who may have them.
+        who: String,
+    },
+    /// The disk did not come to rest.
+    #[error("nothing was changed: {0}")]
+    NotAtRest(String),
+    /// It cannot be done here.
+    #[error("nothing was changed: {0}")]
+    Refused(String),
+    /// No conflict there.
+    #[error("there is no conflict at {0}")]
+    NoConflict(String),
+    /// This way does not end that conflict.
+    #[error("{0}")]
+    NoSuchWay(String),
+}
+
+impl HistoryFault {
+    const fn kind(&self) -> NodeErrorKind {
+        match self {
+            Self::Path(_) | Self::BadRev(_) | Self::Directory(_) | Self::TooMuch(_) | Self::NoSuchWay(_) => {
+                NodeErrorKind::Invalid
+            }
+            Self::NoPath(_) | Self::UnknownRev(_) | Self::NotThen { .. } | Self::NoConflict(_) => {
+                NodeErrorKind::NotFound
+            }
+            Self::AmbiguousRev { .. } => NodeErrorKind::Ambiguous,
+            Self::NoContent { .. } => NodeErrorKind::Unreachable,
+            Self::NotAtRest(_) => NodeErrorKind::Busy,
+            Self::Refused(_) => NodeErrorKind::Refused,
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            Self::Path(_) | Self::NoPath(_) => "see what changed last: kith log".into(),
+            Self::Directory(_) => "name a file in it; what changed in it: kith log PATH".into(),
+            Self::BadRev(_) | Self::UnknownRev(_) => "see which commits there are: kith log PATH".into(),
+            Self::AmbiguousRev { .. } => "write more digits of the one that is meant".into(),
+            Self::NotThen { path, .. } => format!("see when it was: kith log {path}"),
+            Self::TooMuch(_) => "restore the directories in it one by one".into(),
+            Self::NoContent { .. } => "try again when the others are here: kith status".into(),
+            Self::NotAtRest(_) => "close the program that writes it, and try again".into(),
+            Self::Refused(_) => "see what is known of the path: kith why PATH".into(),
+            Self::NoConflict(_) => "see which there are: kith conflicts".into(),
+            Self::NoSuchWay(_) => "see both sides: kith conflicts show PATH".into(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod folder;
 mod frames;
 mod gossip;
 mod guests;
+pub mod history;
 mod identity;
 mod invite;
 mod join;
@@ -24,8 +25,8 @@ mod sources;
 mod status;
 
 pub use config::{Network, ShareOptions, UnknownNetwork};
-pub use error::{NodeError, NodeErrorKind};
-pub use folder::Decision;
+pub use error::{HistoryFault, NodeError, NodeErrorKind};
+pub use folder::HeldDecision;
 pub use invite::{Invite, InviteError};
 pub use node::{Joined, Node, NodeBuilder, Shared, Traffic};
 pub use status::{

@@ -1,4 +1,11 @@
 //! A node: one device with its home directory, endpoint, engine and folders.
+//!
+//! What people ask of history and of conflicts is in modules of its own.
+
+mod conflicts;
+mod diff;
+mod past;
+mod restore;
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +38,9 @@ use crate::{
     dial::{self, Dialer, Dialing, SyncHandler},
     endpoint,
     error::NodeError,
-    folder::{Decision, FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, trash_dir},
+    folder::{
+        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, trash::Kept, trash_dir,
+    },
     gossip::{self, GossipHandler},
     guests::Guests,
     identity,
@@ -360,7 +369,7 @@ impl Node {
     ///
     /// # Errors
     /// When there is no such folder.
-    pub fn decide(&self, folder: &str, decision: Decision) -> Result<Option<HeldStatus>, NodeError> {
+    pub fn decide(&self, folder: &str, decision: HeldDecision) -> Result<Option<HeldStatus>, NodeError> {
         let handle = self.find(folder)?;
         let running = lock(&self.0.running);
         let folder = running.get(&handle).ok_or_else(|| NodeError::NoFolder(folder.to_owned()))?;
@@ -574,6 +583,7 @@ impl Node {
         let shared = Arc::new(FolderShared {
             disk: Arc::new(disk),
             base: Arc::default(),
+            kept: Arc::new(Kept::open(trash_dir(&self.0.home, folder), self.0.clock)),
             report: Mutex::new(FolderReport { busy: true, caught_up: row.caught_up, ..FolderReport::default() }),
         });
         let mailbox = Arc::new(Mailbox::default());
@@ -588,7 +598,6 @@ impl Node {
             mailbox: Arc::clone(&mailbox),
             shared: Arc::clone(&shared),
             fetcher: Arc::clone(&self.0.fetcher),
-            trash: trash_dir(&self.0.home, folder),
             clock: self.0.clock,
         })
         .map_err(unusable)?;

@@ -6,6 +6,7 @@ mod crash_images;
 mod forks;
 mod fs_conformance;
 mod fuzz_inputs;
+mod history;
 mod hostile;
 mod kill_points;
 mod merges;

@@ -48,7 +48,7 @@ struct Device {
 
 /// Nothing in these tests is displaced.
 impl Keeper for Device {
-    fn keep(&mut self, file: &RelPath, _: &RelPath) -> std::io::Result<()> {
+    fn keep(&mut self, file: &RelPath, _: &RelPath, _: Option<ContentHash>) -> std::io::Result<()> {
         panic!("{file} was displaced")
     }
 }

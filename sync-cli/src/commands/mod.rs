@@ -17,19 +17,25 @@ use crate::{
     output,
 };
 
+mod conflicts;
 mod daemon;
 mod demo;
+mod diff;
 mod doctor;
 mod folder;
 mod help;
 mod invite;
 mod join;
+mod located;
+mod log;
 mod paths;
 mod peer;
+mod restore;
 mod share;
 mod status;
 mod version;
 mod wait;
+mod why;
 
 /// What every command has.
 #[derive(Debug, Clone)]
@@ -89,6 +95,18 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
         Command::Join { invite, dir, name } => join::run(context, &invite, dir, name).await,
         Command::Status { folder } => status::run(context, folder.as_deref()).await,
         Command::Wait { synced: _, timeout, folder } => wait::run(context, folder.as_deref(), timeout).await,
+        Command::Log { path, number, folder } => log::run(context, path.as_deref(), number, folder.as_deref()).await,
+        Command::Diff { path, from, to, folder } => diff::run(context, &path, from, to, folder.as_deref()).await,
+        Command::Restore { path, to, output, list, folder } => {
+            let place = located::find(context, &path, folder.as_deref()).await?;
+            match (list, output) {
+                (true, _) => restore::list(context, &place).await,
+                (false, Some(output)) => restore::print(context, &place, to, &output).await,
+                (false, None) => restore::run(context, &place, to).await,
+            }
+        }
+        Command::Conflicts { command } => conflicts::run(context, command).await,
+        Command::Why { path, folder } => why::run(context, &path, folder.as_deref()).await,
         Command::Invite { folder, offer } => invite::run(context, &folder, &offer).await,
         Command::Folder(FolderCommand::List) => folder::list(context).await,
         Command::Folder(FolderCommand::Remove { folder }) => folder::remove(context, &folder).await,

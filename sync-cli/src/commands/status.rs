@@ -172,7 +172,7 @@ fn details(folder: &Folder) -> String {
         "conflict",
         folder.conflicts.len(),
         &mut folder.conflicts.iter().map(|conflict| format!("{}: {}", conflict.path, conflict.kind)),
-        "nothing is lost: look at the file, and keep what you want of both sides",
+        "nothing is lost: see both versions, and settle it when you like: kith conflicts",
     );
     list(
         "problem",

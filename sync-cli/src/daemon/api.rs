@@ -6,7 +6,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sync_net::{FolderState, FolderStatus, HeldStatus, NodeStatus};
+use sync_net::{
+    FolderState, FolderStatus, HeldStatus, NodeStatus,
+    history::{Keep, When},
+};
 
 use crate::error::{Error, Kind};
 
@@ -29,6 +32,22 @@ pub mod path {
     pub const REMOVE: &str = "/v1/folder/remove";
     /// POST [`DecideRequest`](super::DecideRequest): [`DecideReply`](super::DecideReply).
     pub const DECIDE: &str = "/v1/folder/decide";
+    /// POST [`LogRequest`](super::LogRequest): [`Log`](sync_net::history::Log).
+    pub const LOG: &str = "/v1/log";
+    /// POST [`DiffRequest`](super::DiffRequest): [`Diffs`](sync_net::history::Diffs).
+    pub const DIFF: &str = "/v1/diff";
+    /// POST [`RestoreRequest`](super::RestoreRequest): [`Restored`](sync_net::history::Restored).
+    pub const RESTORE: &str = "/v1/restore";
+    /// POST [`RestoreRequest`](super::RestoreRequest): [`Content`](sync_net::history::Content).
+    pub const CONTENT: &str = "/v1/content";
+    /// POST [`PathRequest`](super::PathRequest): [`Kept`](sync_net::history::Kept), several.
+    pub const KEPT: &str = "/v1/kept";
+    /// POST [`ConflictsRequest`](super::ConflictsRequest): [`Conflict`](sync_net::history::Conflict), several.
+    pub const CONFLICTS: &str = "/v1/conflicts";
+    /// POST [`ResolveRequest`](super::ResolveRequest): [`Conflict`](sync_net::history::Conflict), those that there were.
+    pub const RESOLVE: &str = "/v1/conflicts/resolve";
+    /// POST [`PathRequest`](super::PathRequest): [`Why`](sync_net::history::Why).
+    pub const WHY: &str = "/v1/why";
     /// POST [`WaitRequest`](super::WaitRequest): [`Empty`](super::Empty).
     pub const WAIT: &str = "/v1/wait";
     /// POST [`Empty`](super::Empty): [`Empty`](super::Empty).
@@ -296,6 +315,70 @@ pub struct DecideRequest {
 pub struct DecideReply {
     /// What was held; nothing when nothing was.
     pub held: Option<Held>,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// A path in it.
+    pub path: Option<String>,
+    /// How many commits.
+    pub most: Option<usize>,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiffRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// A path in it.
+    pub path: String,
+    /// From which state.
+    pub from: Option<When>,
+    /// To which.
+    pub to: Option<When>,
+}
+
+/// Brings something back, or its bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RestoreRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// A path in it.
+    pub path: String,
+    /// As it was then.
+    pub to: Option<When>,
+}
+
+/// Names a path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PathRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// A path in it.
+    pub path: String,
+}
+
+/// Lists conflicts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConflictsRequest {
+    /// Only of this folder, by name or path.
+    pub folder: Option<String>,
+    /// Only of this path, with the texts of both sides.
+    pub path: Option<String>,
+}
+
+/// Ends a conflict.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResolveRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// Where.
+    pub path: String,
+    /// How.
+    pub keep: Keep,
 }
 
 /// Waits until all is in sync.

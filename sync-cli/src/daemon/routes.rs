@@ -2,6 +2,8 @@
 //!
 //! Handlers translate and nothing else; what is allowed and what is right the node decides.
 
+mod history;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use sync_net::{Decision, FolderState, FolderStatus, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
+use sync_net::{FolderState, FolderStatus, HeldDecision, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
@@ -97,6 +99,7 @@ pub(super) fn router(daemon: Daemon) -> Router {
         .route(api::path::INVITE, post(invite))
         .route(api::path::REMOVE, post(remove))
         .route(api::path::DECIDE, post(decide))
+        .merge(history::router())
         .route(api::path::WAIT, post(wait))
         .route(api::path::SHUTDOWN, post(shutdown))
         .fallback(unknown)
@@ -198,7 +201,7 @@ async fn remove(State(daemon): State<Daemon>, Json(request): Json<RemoveRequest>
 }
 
 async fn decide(State(daemon): State<Daemon>, Json(request): Json<DecideRequest>) -> Reply<DecideReply> {
-    let decision = if request.approve { Decision::Approve } else { Decision::Reject };
+    let decision = if request.approve { HeldDecision::Approve } else { HeldDecision::Reject };
     let held = daemon.node.decide(&request.folder, decision)?;
     tracing::info!(?decision, "decided about what a folder held");
     Ok(Json(DecideReply { held: held.map(Into::into) }))

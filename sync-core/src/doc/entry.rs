@@ -29,6 +29,9 @@ pub(super) mod key {
     pub(in crate::doc) const NONCE: &str = "nonce";
 }
 
+/// Key of the register that every edit puts again and a delete removes.
+pub(crate) const ALIVE: &str = key::ALIVE;
+
 /// First byte of a content register that holds the bytes themselves.
 const INLINE: u8 = 0;
 /// First byte of a content register that refers to bytes by hash.
@@ -94,7 +97,7 @@ pub struct Entry {
     pub exec: bool,
     /// Text of a link.
     pub target: Option<String>,
-    /// References that lost against a concurrent content.
+    /// Contents that lost against a concurrent one; a text has no list of chunks.
     pub lost_contents: Vec<ContentRef>,
     /// Whether a concurrent name or parent lost.
     pub lost_place: bool,
@@ -276,7 +279,7 @@ fn encode_reference(content: &ContentRef) -> Vec<u8> {
     postcard::to_extend(content, vec![REFERENCE]).expect("a reference is plain data")
 }
 
-fn decode_content(bytes: &[u8]) -> Result<Content, DocError> {
+pub(super) fn decode_content(bytes: &[u8]) -> Result<Content, DocError> {
     match bytes.split_first() {
         Some((&INLINE, rest)) => Ok(Content::Inline(rest.to_vec())),
         Some((&REFERENCE, rest)) => {
@@ -286,7 +289,7 @@ fn decode_content(bytes: &[u8]) -> Result<Content, DocError> {
     }
 }
 
-fn decode_parent(bytes: &[u8]) -> Result<Option<DocId>, DocError> {
+pub(super) fn decode_parent(bytes: &[u8]) -> Result<Option<DocId>, DocError> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -452,6 +455,11 @@ impl Document {
                         {
                             lost_contents.push(content);
                         }
+                    }
+                    (false, key::CONTENT, Value::Object(ObjType::Text)) => {
+                        let text = self.automerge.text(id)?;
+                        let (hash, len) = (ContentHash::of(text.as_bytes()), text.len() as u64);
+                        lost_contents.push(ContentRef { hash, len, list: [0; 32] });
                     }
                     (false, key::NAME | key::PARENT, value) => {
                         lost_place |= all.last().is_some_and(|(winner, _)| winner != value);

@@ -6,12 +6,14 @@
 //! away.
 
 pub mod again;
+pub mod compare;
 pub mod entry;
 mod gaps;
 mod lines;
 pub mod promotion;
 mod shown;
 pub mod text;
+pub mod versions;
 
 pub use shown::{LineConflict, LineVersion};
 

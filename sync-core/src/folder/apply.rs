@@ -5,7 +5,11 @@
 //! that the base did not know are a local edit that nobody had seen: they go back where they were, and the path is
 //! dirty. What is displaced or deleted and rests in no history is handed to the [`Keeper`].
 
+mod replace;
+
 use std::collections::BTreeMap;
+
+pub(crate) use replace::temp_of;
 
 use super::{
     Base, Fault, Found, FoundKind, Fs, FsError,
@@ -23,11 +27,21 @@ use crate::{
 
 /// Keeps files that are about to leave the folder and rest in no history.
 pub trait Keeper {
-    /// Takes the file over, from where it is in the folder.
+    /// Takes the file over, from where it is in the folder. `was` is where people knew it, `hash` that of its bytes as far
+    /// as it is known.
     ///
     /// # Errors
     /// When it cannot; the file stays where it is then.
-    fn keep(&mut self, file: &RelPath, was: &RelPath) -> std::io::Result<()>;
+    fn keep(&mut self, file: &RelPath, was: &RelPath, hash: Option<ContentHash>) -> std::io::Result<()>;
+
+    /// Opens a file that was kept and held a content then; whoever reads it checks what it holds. A keeper that gives
+    /// nothing back has none.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn open(&self, _content: &ContentHash) -> std::io::Result<Option<Box<dyn std::io::Read + Send>>> {
+        Ok(None)
+    }
 }
 
 /// What became of an action.
@@ -68,6 +82,8 @@ pub enum Bytes {
 const ASIDE: &str = "aside-";
 /// Names of entries that are about to be deleted.
 const DELETED: &str = "deleted-";
+/// Names of files that take the place of others at the user's word.
+const RESTORED: &str = "restored-";
 
 /// Entries that are out of the way of others, and where.
 pub type Aside = BTreeMap<DocId, RelPath>;
@@ -240,7 +256,7 @@ impl<'a> Applier<'a> {
         }
         // One that went aside before is kept under the name that people know.
         let was = self.base.path_of(&doc).unwrap_or_else(|| path.clone());
-        if let Err(source) = self.keeper.keep(&temp, &was) {
+        if let Err(source) = self.keeper.keep(&temp, &was, Some(row.hash)) {
             self.fs.rename_new(&temp, path)?;
             return Err(FsError { operation: "keep a copy of", path: path.clone(), source });
         }
@@ -378,7 +394,7 @@ impl<'a> Applier<'a> {
         let gone = if in_history || row.kind == Kind::Link || planted(Plant::KeepNothing) {
             self.fs.remove_file(temp).map_err(|error| error.reason())
         } else {
-            self.keeper.keep(temp, target).map_err(|error| error.to_string())
+            self.keeper.keep(temp, target, Some(row.hash)).map_err(|error| error.to_string())
         };
         gone.map_err(|reason| Applied::Problem(target.clone(), reason))
     }
@@ -403,9 +419,13 @@ impl<'a> Applier<'a> {
                 // Unfinished downloads are taken up again where they were cut.
                 (None, _) if name.starts_with(super::ingest::DOWNLOAD) => {}
                 (None, FoundKind::Dir) => {}
-                (None, _) if name.starts_with(DELETED) => {
-                    // Its delete was decided and not yet noted: the tree says so again, or shows it again.
-                    self.keeper.keep(&temp, &temp).map_err(|source| FsError {
+                (None, _) if name.starts_with(DELETED) || name.starts_with(RESTORED) => {
+                    // Its delete was decided and not yet noted: the tree says so again, or shows it again. Or it gave way
+                    // to an older version, or is that.
+                    let id = name.strip_prefix(DELETED).or_else(|| name.strip_prefix(RESTORED));
+                    let doc = id.and_then(|id| id.parse::<DocId>().ok());
+                    let was = doc.and_then(|doc| self.base.path_of(&doc)).unwrap_or_else(|| temp.clone());
+                    self.keeper.keep(&temp, &was, None).map_err(|source| FsError {
                         operation: "keep",
                         path: temp.clone(),
                         source,
@@ -458,7 +478,7 @@ mod tests {
     struct NoKeeper;
 
     impl Keeper for NoKeeper {
-        fn keep(&mut self, _: &RelPath, _: &RelPath) -> std::io::Result<()> {
+        fn keep(&mut self, _: &RelPath, _: &RelPath, _: Option<ContentHash>) -> std::io::Result<()> {
             Err(std::io::Error::other("everything here rests in history"))
         }
     }

@@ -51,12 +51,15 @@ impl Ignored {
     /// Whether one entry of a directory that is itself not ignored is ignored.
     #[must_use]
     pub fn is_ignored(&self, path: &RelPath, is_dir: bool) -> bool {
-        let Some((dir, name)) = path.split() else {
+        let Some((_, name)) = path.split() else {
             return false;
         };
-        if is_reserved(name) || is_litter(name) {
-            return true;
-        }
+        is_reserved(name) || is_litter(name) || self.rule_of(path, is_dir).is_some()
+    }
+
+    /// The line of an ignore file that ignores an entry, and the directory of that file.
+    fn rule_of(&self, path: &RelPath, is_dir: bool) -> Option<(RelPath, String)> {
+        let (dir, _) = path.split()?;
         let components = path.components();
         for depth in (0..=dir.components().len()).rev() {
             let above = RelPath::from_components(components[..depth].to_vec());
@@ -64,12 +67,31 @@ impl Ignored {
                 continue;
             };
             match rules.matched(components[depth..].join("/"), is_dir) {
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
+                Match::Ignore(rule) => return Some((above, rule.original().to_owned())),
+                Match::Whitelist(_) => return None,
                 Match::None => {}
             }
         }
-        false
+        None
+    }
+
+    /// Why a path is ignored, for people, if it or a directory above it is.
+    #[must_use]
+    pub fn reason(&self, path: &RelPath, is_dir: bool) -> Option<String> {
+        let components = path.components();
+        (1..=components.len()).find_map(|depth| {
+            let part = RelPath::from_components(components[..depth].to_vec());
+            let is_dir = is_dir || depth < components.len();
+            let name = components.get(depth - 1)?;
+            if is_reserved(name) {
+                return Some(format!("{name} belongs to version control or to kith itself"));
+            }
+            if is_litter(name) {
+                return Some(format!("{name} is litter of a system or an editor"));
+            }
+            let (dir, rule) = self.rule_of(&part, is_dir)?;
+            Some(format!("the line `{rule}` of {} covers {part}", dir.join(IGNORE_FILE)))
+        })
     }
 
     /// Whether a path or any directory above it is ignored.
@@ -113,6 +135,10 @@ mod tests {
         assert!(ignored.is_ignored(&path("build"), true));
         assert!(!ignored.is_ignored(&path("sub/build"), true));
         assert!(ignored.covers(&path("build/deep/a.txt"), false));
+        let reason = ignored.reason(&path("build/deep/a.txt"), false);
+        assert_eq!(reason.as_deref(), Some("the line `/build/` of .kithignore covers build"));
+        assert!(ignored.reason(&path("sub/.git/config"), false).is_some_and(|reason| reason.contains(".git")));
+        assert_eq!(ignored.reason(&path("sub/keep.log"), false), None);
         assert!(ignored.covers(&path("sub/.git/config"), false));
         assert!(!ignored.covers(&path("sub/a.txt"), false));
     }

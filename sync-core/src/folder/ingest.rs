@@ -6,7 +6,11 @@
 //!
 //! Reading files is a step of its own ([`load`]), which hosts run on several threads.
 
+mod reviving;
+
 use std::{collections::BTreeMap, io::Read as _};
+
+pub use reviving::kind_word;
 
 use super::{
     Base, Documents, Found, FoundKind, Fs, FsError,

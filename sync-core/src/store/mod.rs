@@ -9,6 +9,7 @@
 
 mod aside;
 mod edit;
+mod past;
 pub mod row;
 mod unfinished;
 mod writes;

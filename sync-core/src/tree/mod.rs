@@ -92,6 +92,8 @@ impl View {
         }
         view.place(entries, &mut siblings);
         view.hide_the_rest(&alive);
+        // What is gone is in nobody's way.
+        view.conflicts.retain(|conflict| alive.contains(&conflict.doc));
         view
     }
 
@@ -168,6 +170,17 @@ impl View {
     #[must_use]
     pub fn child(&self, parent: Option<DocId>, name: &str) -> Option<DocId> {
         self.children.get(&parent)?.get(name).copied()
+    }
+
+    /// Which entry is shown at a path; `None` for the root, which is none.
+    #[must_use]
+    pub fn at(&self, path: &RelPath) -> Option<DocId> {
+        path.components().iter().try_fold(None, |at, name| Some(Some(self.child(at, name)?))).flatten()
+    }
+
+    /// What is shown in a directory, by name.
+    pub fn children(&self, parent: Option<DocId>) -> impl Iterator<Item = (&String, &DocId)> {
+        self.children.get(&parent).into_iter().flatten()
     }
 
     /// The path of an entry that is shown.

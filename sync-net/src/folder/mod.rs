@@ -1,6 +1,7 @@
 //! A folder of a node: the thread that follows a disk and a space, and what others share with it.
 
-mod trash;
+pub(crate) mod requests;
+pub(crate) mod trash;
 mod watcher;
 mod worker;
 
@@ -17,12 +18,14 @@ use std::{
 };
 
 use sync_core::{
+    doc::entry::ContentRef,
     folder::{
         Base, Fs as _,
         disk::{Disk, temp_dir},
         rounds::Held,
     },
     ids::{ContentHash, DocId, SpaceId},
+    limits,
     store::row::FolderRow,
     tree::RelPath,
 };
@@ -33,6 +36,8 @@ use crate::{
     status::{ConflictStatus, ProblemStatus},
 };
 
+use requests::Request;
+use trash::Kept;
 pub(crate) use worker::{Worker, WorkerParts};
 
 /// Hints that wait; with more of them the whole folder is looked at.
@@ -51,7 +56,7 @@ pub(crate) struct Hint {
 
 /// What becomes of changes that were too many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum HeldDecision {
     /// They happen.
     Approve,
     /// They are undone, where they were made.
@@ -68,7 +73,9 @@ pub(crate) struct Mail {
     /// The space was built again.
     pub(crate) rebuilt: bool,
     /// Somebody's word about what is held.
-    pub(crate) decision: Option<Decision>,
+    pub(crate) decision: Option<HeldDecision>,
+    /// What people ask for.
+    pub(crate) requests: Vec<Request>,
     pub(crate) stop: bool,
     woken: bool,
     /// The folder's thread took mail and has not yet reported what came of it.
@@ -128,13 +135,25 @@ impl Mailbox {
     }
 
     /// Somebody has looked at what is held.
-    pub(crate) fn decide(&self, decision: Decision) {
+    pub(crate) fn decide(&self, decision: HeldDecision) {
         self.post(|mail| mail.decision = Some(decision));
     }
 
     /// Something that the folder depends on may be otherwise now.
     pub(crate) fn wake(&self) {
         self.post(|_| {});
+    }
+
+    /// Somebody asks for something. Says whether there was room.
+    pub(crate) fn request(&self, request: Request) -> bool {
+        let mut room = false;
+        self.post(|mail| {
+            room = mail.requests.len() < limits::FOLDER_REQUESTS_MAX;
+            if room {
+                mail.requests.push(request);
+            }
+        });
+        room
     }
 
     /// Ends the folder's thread.
@@ -176,12 +195,8 @@ impl Mailbox {
     /// Whether nothing is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         let mail = lock(&self.mail);
-        mail.docs.is_empty()
-            && mail.hints.is_empty()
-            && mail.fetched.is_empty()
-            && !mail.rescan
-            && !mail.rebuilt
-            && mail.decision.is_none()
+        let nothing = mail.docs.is_empty() && mail.hints.is_empty() && mail.fetched.is_empty();
+        nothing && mail.requests.is_empty() && mail.decision.is_none() && !mail.rescan && !mail.rebuilt
     }
 
     /// Takes what is there, after waiting for it at most so long.
@@ -233,10 +248,12 @@ pub(crate) struct FolderShared {
     pub(crate) disk: Arc<Disk>,
     pub(crate) base: Arc<Mutex<Base>>,
     pub(crate) report: Mutex<FolderReport>,
+    /// What was displaced and rests in no history.
+    pub(crate) kept: Arc<Kept>,
 }
 
 impl FolderShared {
-    /// Opens some file that held a content when it was last seen. Whoever reads it checks each chunk.
+    /// Opens some file that held a content when it was last seen, or one that is kept. Whoever reads it checks each chunk.
     pub(crate) fn open_content(&self, content: &ContentHash) -> io::Result<Option<File>> {
         let paths: Vec<RelPath> = {
             let base = lock(&self.base);
@@ -249,7 +266,30 @@ impl FolderShared {
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        self.kept.open_content(content)
+    }
+
+    /// Some file of this machine that held a content when it was last seen.
+    pub(crate) fn file_of(&self, content: &ContentHash) -> Option<PathBuf> {
+        let in_folder = {
+            let base = lock(&self.base);
+            base.with_hash(content).iter().find_map(|doc| base.path_of(doc))
+        };
+        let on_disk =
+            |path: RelPath| path.components().iter().fold(self.disk.path().to_owned(), |at, name| at.join(name));
+        in_folder.map(on_disk).or_else(|| self.kept.find(content).map(|kept| kept.file))
+    }
+
+    /// Whether some file of this machine still holds a content, byte for byte.
+    pub(crate) async fn holds(self: &Arc<Self>, content: &ContentRef) -> bool {
+        let (shared, hash) = (Arc::clone(self), content.hash);
+        let checked = tokio::task::spawn_blocking(move || {
+            let mut hasher = blake3::Hasher::new();
+            let file = shared.open_content(&hash).ok().flatten()?;
+            hasher.update_reader(file).ok()?;
+            Some(hasher.finalize().as_bytes() == &hash.0)
+        });
+        checked.await.ok().flatten().unwrap_or(false)
     }
 
     /// Makes a cookie and removes it again.

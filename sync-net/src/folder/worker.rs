@@ -3,7 +3,7 @@
 //! All that decides lives in `sync_core::folder::rounds`. Here is its host: the way to the engine, to fetching, to the
 //! clock and to the trash.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sync_core::{
     doc::entry::ContentRef,
@@ -23,7 +23,12 @@ use sync_core::{
 };
 use tracing::{debug, error, warn};
 
-use super::{Decision, FolderReport, FolderShared, Hint, Mail, Mailbox, trash::Trash, watcher::Watch};
+use super::{
+    FolderReport, FolderShared, HeldDecision, Hint, Mail, Mailbox,
+    requests::{Request, Waiting},
+    trash::Trash,
+    watcher::Watch,
+};
 use crate::{
     actor::{EngineHandle, lock},
     clock::Clock,
@@ -48,7 +53,6 @@ pub(crate) struct WorkerParts {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<FolderShared>,
     pub(crate) fetcher: Arc<Fetcher>,
-    pub(crate) trash: PathBuf,
     pub(crate) clock: Clock,
 }
 
@@ -57,6 +61,10 @@ pub(crate) struct Worker {
     rounds: Rounds,
     node: Node,
     watch: Option<Watch>,
+    /// What people asked for and have no answer to yet.
+    waiting: Waiting,
+    /// When what is kept is looked through again.
+    sweep_ms: u64,
 }
 
 impl Worker {
@@ -69,7 +77,7 @@ impl Worker {
     }
 
     fn new(parts: WorkerParts) -> Self {
-        let WorkerParts { folder, row, space_handle, replica, engine, mailbox, shared, fetcher, trash, clock } = parts;
+        let WorkerParts { folder, row, space_handle, replica, engine, mailbox, shared, fetcher, clock } = parts;
         let watch = match Watch::start(shared.disk.path(), Arc::clone(&mailbox)) {
             Ok(watch) => Some(watch),
             Err(error) => {
@@ -89,8 +97,10 @@ impl Worker {
             threads: READERS,
             hold_above: limits::HOLD_ENTRIES_MIN,
         });
-        let trash = Trash::open(trash, shared.disk.path().to_owned(), clock.wall_ns());
-        Self { rounds, node: Node { space: row.space, engine, mailbox, shared, fetcher, trash, clock }, watch }
+        let trash = Trash { kept: Arc::clone(&shared.kept), root: shared.disk.path().to_owned() };
+        let node = Node { space: row.space, engine, mailbox, shared, fetcher, trash, clock };
+        let sweep_ms = clock.mono_ms() + limits::KEPT_SWEEP_EVERY_MS;
+        Self { rounds, node, watch, waiting: Waiting::default(), sweep_ms }
     }
 
     fn run(mut self) -> Result<(), Stopped> {
@@ -98,12 +108,21 @@ impl Worker {
         loop {
             self.report();
             let pause = self.rounds.next_ms().map_or(IDLE, |next| self.node.clock.until(next));
-            let mail = self.node.mailbox.take(pause);
+            let pause = pause.min(self.node.clock.until(self.sweep_ms));
+            let mail = self.node.mailbox.take(self.waiting.shorten(pause));
             if mail.stop {
                 return Ok(());
             }
             self.hand_over(mail)?;
             self.rounds.round(&mut self.node)?;
+            let now_ms = self.node.clock.mono_ms();
+            self.waiting.answer(&mut self.rounds, &mut self.node, now_ms)?;
+            if now_ms >= self.sweep_ms {
+                self.sweep_ms = now_ms + limits::KEPT_SWEEP_EVERY_MS;
+                if let Err(error) = self.node.shared.kept.sweep() {
+                    debug!(%error, "what is kept was not swept");
+                }
+            }
         }
     }
 
@@ -122,9 +141,11 @@ impl Worker {
         if mail.rescan {
             self.rounds.rescan();
         }
+        let requests: Vec<Request> = mail.requests;
+        self.waiting.extend(requests, now_ms);
         match mail.decision {
-            Some(Decision::Approve) => self.rounds.approve(now_ms),
-            Some(Decision::Reject) => self.rounds.reject(&mut self.node)?,
+            Some(HeldDecision::Approve) => self.rounds.approve(now_ms),
+            Some(HeldDecision::Reject) => self.rounds.reject(&mut self.node)?,
             None => {}
         }
         Ok(())

@@ -32,6 +32,7 @@ use sync_core::{
         disk::{state_path, temp_dir},
         rails::Space,
     },
+    ids::ContentHash,
     tree::{RelPath, STATE_DIR},
 };
 
@@ -503,7 +504,7 @@ impl Fs for SimFs {
 pub struct SimTrash(pub SimFs);
 
 impl Keeper for SimTrash {
-    fn keep(&mut self, file: &RelPath, was: &RelPath) -> io::Result<()> {
+    fn keep(&mut self, file: &RelPath, was: &RelPath, _: Option<ContentHash>) -> io::Result<()> {
         let name = was.components().last().map_or("file", String::as_str);
         let kept = self.0.call("keep", file, &[file], |state| state.keep(file, name));
         kept.map_err(|error| error.source)

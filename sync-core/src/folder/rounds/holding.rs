@@ -40,7 +40,7 @@ struct Side {
     held: BTreeMap<DocId, bool>,
     /// Entries that somebody gave their word for.
     approved: BTreeSet<DocId>,
-    /// How long that word holds, where it is not used at once.
+    /// How long that word holds: what could not be done at once is tried again.
     approved_until_ms: u64,
 }
 
@@ -161,9 +161,6 @@ impl Rounds {
         let side = &mut self.holding.outgoing;
         touched.retain(|(doc, _)| !side.held.contains_key(doc));
         gone.retain(|doc| !side.held.contains_key(doc));
-        for doc in touched.iter().map(|(doc, _)| doc).chain(gone.iter()) {
-            side.approved.remove(doc);
-        }
     }
 
     /// After a look at everything only what differs is still held.
@@ -214,7 +211,7 @@ impl Rounds {
             held.keys().for_each(|doc| base.set(*doc, None));
         }
         for path in paths {
-            host.keeper().keep(&path, &path).map_err(|source| FsError {
+            host.keeper().keep(&path, &path, None).map_err(|source| FsError {
                 operation: "keep a copy of",
                 path: path.clone(),
                 source,

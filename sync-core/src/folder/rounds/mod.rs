@@ -3,14 +3,19 @@
 //! One round takes what it was told, reads the disk where it may have changed and submits what the user did, then reads
 //! the documents that changed and brings the disk up to them. What decides lives beside this, in [`local`](super::local)
 //! and [`plan`](super::plan); here it is joined, behind a [`Host`], with the engine and with fetching: `reading` is disk
-//! into documents, `writing` documents onto disk, `holding` what waits for somebody's word in either direction, `documents` reads those, [`host`] what a host does for it.
+//! into documents, `writing` documents onto disk, `holding` what waits for somebody's word in either direction,
+//! `documents` reads those, [`host`] what a host does for it. [`restoring`] is what people ask for: older versions back,
+//! conflicts ended; `why` tells what is known of one path.
 //!
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
+mod decisions;
 mod documents;
 mod holding;
 pub mod host;
 mod reading;
+pub mod restoring;
+mod why;
 mod writing;
 
 use std::{
@@ -18,7 +23,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub use self::{decisions::Decision, why::Why};
 use self::{
+    decisions::Decisions,
     holding::Holding,
     host::{Event, Host, HostError, Stopped},
 };
@@ -141,6 +148,8 @@ pub struct Rounds {
     aside: Aside,
     /// Documents that are open.
     shelf: Shelf,
+    /// What was decided last.
+    decisions: Decisions,
 }
 
 /// A round cannot go on.
@@ -202,6 +211,7 @@ impl Rounds {
             recovered: false,
             aside: Aside::default(),
             shelf: Shelf::default(),
+            decisions: Decisions::default(),
             parts,
         }
     }

@@ -172,7 +172,7 @@ impl Rounds {
         self.submit(host, ready)
     }
 
-    fn ingest_with<T>(
+    pub(super) fn ingest_with<T>(
         &mut self,
         host: &dyn Host,
         work: impl FnOnce(&mut Ingest<'_>) -> Result<T, HistoryError>,
@@ -237,10 +237,9 @@ impl Rounds {
         for (index, entry) in made.iter().enumerate() {
             if entry.found.kind == FoundKind::Link
                 && let Some(path) = self.path_of_made(made, index, docs)
+                && let Some(target) = self.link_text(host, path)
             {
-                if let Some(target) = self.link_text(host, path) {
-                    links.insert(index, target);
-                }
+                links.insert(index, target);
             }
         }
         self.make(host, made, &mut BTreeMap::new(), &links, docs)
@@ -434,13 +433,24 @@ impl Rounds {
             let stale = host.edit(edits)?;
             probe::reach("ingest.after-edit");
             let mut again = Vec::new();
+            let wall_ns = host.now().wall_ns;
             {
                 let mut base = lock(&self.parts.base);
                 for (index, (doc, row)) in rows.into_iter().enumerate() {
+                    let before = base.path_of(&doc);
                     if stale.contains(&index) {
-                        again.extend(base.path_of(&doc));
+                        again.extend(before);
                     } else {
+                        let is_gone = row.is_none();
                         base.set(doc, row);
+                        let (action, reason) = match (&before, is_gone) {
+                            (_, true) => ("committed a delete", "it is gone from the disk"),
+                            (None, false) => ("committed", "it is new on the disk"),
+                            (Some(_), false) => ("looked at", "it changed on the disk"),
+                        };
+                        if let Some(path) = base.path_of(&doc).or(before) {
+                            self.decisions.note(path, action, reason, wall_ns);
+                        }
                     }
                     self.pending.insert(doc);
                 }

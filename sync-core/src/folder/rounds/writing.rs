@@ -18,8 +18,9 @@ use crate::{
         disk::temp_dir,
         ingest::DOWNLOAD,
         plan::{Action, plan, wanted_content},
+        rails::Space,
     },
-    history::Library,
+    history::{HistoryError, Library},
     ids::{ContentHash, DocId},
     limits,
     probe::{self, Plant, planted},
@@ -67,15 +68,21 @@ impl Rounds {
                     self.note(host, applied, &mut rows);
                 }
                 Action::Delete { doc } => {
+                    let path = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
                     // Deletes come last: what is to be written is written before.
                     if !writes.is_empty() {
                         self.write_all(host, std::mem::take(&mut writes), &mut rows)?;
                     }
-                    let in_history = self.in_history(&doc);
+                    let mut library = self.library(host)?;
+                    let in_history = self.in_history(&mut library, &doc);
+                    self.shelf = library.into_shelf();
+                    let in_history = in_history?;
                     let applied = self.apply(host, |applier| applier.delete(doc, in_history));
                     probe::reach("delete.before-note");
                     if matches!(applied, Some(Applied::Done(..))) {
                         self.did_harm(host, doc, false);
+                        let wall_ns = host.now().wall_ns;
+                        self.decisions.note(path, "deleted", "a commit deleted it", wall_ns);
                     }
                     self.note(host, applied, &mut rows);
                 }
@@ -107,7 +114,22 @@ impl Rounds {
         Ok(())
     }
 
-    fn note(&mut self, host: &dyn Host, applied: Option<Applied>, rows: &mut Vec<Write>) {
+    pub(super) fn note(&mut self, host: &dyn Host, applied: Option<Applied>, rows: &mut Vec<Write>) {
+        let wall_ns = host.now().wall_ns;
+        match &applied {
+            Some(Applied::Done(doc, Some(_))) => {
+                let path = lock(&self.parts.base).path_of(doc);
+                self.decisions.note(path.unwrap_or_default(), "written", "a commit changed it", wall_ns);
+            }
+            Some(Applied::Dirty(path)) => {
+                let reason = "the disk was not as it was known: it is looked at first";
+                self.decisions.note(path.clone(), "not written", reason, wall_ns);
+            }
+            Some(Applied::Problem(path, reason)) => {
+                self.decisions.note(path.clone(), "not written", reason.clone(), wall_ns);
+            }
+            _ => {}
+        }
         match applied {
             Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
@@ -127,14 +149,23 @@ impl Rounds {
         }
     }
 
-    /// Whether the bytes that an entry has on disk can be had again from commits.
-    fn in_history(&self, doc: &DocId) -> bool {
-        let base = lock(&self.parts.base);
-        let Some((row, _)) = base.on_disk(doc) else { return true };
-        match self.documents.entry(doc).and_then(|entry| entry.content.as_ref()) {
-            Some(Content::Text) => true,
-            Some(Content::Inline(bytes)) => ContentHash::of(bytes) == row.hash,
-            _ => row.kind != Kind::File,
+    /// Whether the bytes that an entry has on disk can be had again from commits: what the base's heads hold, whatever the
+    /// document holds now.
+    pub(super) fn in_history(&self, library: &mut Library, doc: &DocId) -> Result<bool, RoundError> {
+        let (kind, heads) = {
+            let base = lock(&self.parts.base);
+            let Some((row, _)) = base.on_disk(doc) else { return Ok(true) };
+            (row.kind, row.heads.clone())
+        };
+        if kind != Kind::File {
+            return Ok(true);
+        }
+        let Some(row) = library.row(doc)? else { return Ok(false) };
+        match library.entry_at(doc, &row, &heads) {
+            Ok(entry) => Ok(matches!(entry.content, Some(Content::Text | Content::Inline(_)))),
+            Err(HistoryError::Store(error)) => Err(error.into()),
+            // What cannot be read is not to be had again.
+            Err(HistoryError::Doc(_)) => Ok(false),
         }
     }
 
@@ -156,7 +187,9 @@ impl Rounds {
                     Some((ready, row)) => {
                         let row = Some(Box::new(row));
                         intents.push(Write::Base { folder: self.parts.folder, doc: *doc, row });
-                        prepared.push((*doc, ready));
+                        // While its document is open.
+                        let in_history = self.in_history(&mut library, doc)?;
+                        prepared.push((*doc, ready, in_history));
                     }
                     None => continue,
                 }
@@ -171,8 +204,7 @@ impl Rounds {
             self.put_rows(host, intents)?;
             probe::reach("write.after-intent");
             let mut dirs = BTreeSet::new();
-            for (doc, ready) in prepared {
-                let in_history = self.in_history(&doc);
+            for (doc, ready, in_history) in prepared {
                 let replaced = lock(&self.parts.base).on_disk(&doc).is_some();
                 let applied = self.apply(host, |applier| applier.commit(ready, in_history));
                 if let Applied::Done(doc, _) = &applied {
@@ -359,41 +391,56 @@ impl Rounds {
             self.keep_fetched(host, &temp, content)?;
             return Ok(Some(Bytes::Temp(temp)));
         }
+        // Of its own: the same bytes may go to several places, and a download of them may be under way.
+        let temp = temp_dir().join(&format!("held-{doc}"));
+        if !self.has_room(content.len) {
+            // Asking others for it meets the same want of room, and says so.
+            return Ok(None);
+        }
+        if self.copy_held(host, content, &temp) {
+            return Ok(Some(Bytes::Temp(temp)));
+        }
+        self.room = self.room.map(|space| Space { free: space.free + content.len, ..space });
+        Ok(None)
+    }
+
+    /// Copies a content that is in some file of this folder, or was and is kept.
+    pub(super) fn copy_held(&self, host: &mut dyn Host, content: &ContentRef, temp: &RelPath) -> bool {
         let copies: Vec<RelPath> = {
             let base = lock(&self.parts.base);
             base.with_hash(&content.hash).iter().filter_map(|doc| base.path_of(doc)).collect()
         };
-        for path in copies {
-            if !self.has_room(content.len) {
-                // Asking others for it meets the same want of room, and says so.
-                break;
-            }
-            if self.copy_verified(&path, &temp, content) {
-                return Ok(Some(Bytes::Temp(temp)));
-            }
+        if copies.iter().any(|path| self.copy_verified(path, temp, content)) {
+            return true;
         }
-        Ok(None)
+        let kept = host.keeper().open(&content.hash).ok().flatten();
+        let copied = kept.is_some_and(|mut kept| self.copy_from(&mut *kept, temp, content).unwrap_or(false));
+        if !copied {
+            let _not_there = self.parts.fs.remove_file(temp);
+        }
+        copied
     }
 
     /// Copies a file of this folder that holds the content, if it still does.
     fn copy_verified(&self, from: &RelPath, temp: &RelPath, content: &ContentRef) -> bool {
-        let copy = || -> io::Result<bool> {
-            let fs = &self.parts.fs;
-            let mut source = fs.open(from).map_err(|error| error.source)?;
-            let mut target = fs.create(temp).map_err(|error| error.source)?;
-            let mut buffer = vec![0; COPY_BYTES];
-            loop {
-                match source.read(&mut buffer)? {
-                    0 => break,
-                    read => target.write_all(&buffer[..read])?,
-                }
+        let source = self.parts.fs.open(from);
+        source.is_ok_and(|mut source| self.copy_from(&mut *source, temp, content).unwrap_or(false))
+    }
+
+    fn copy_from(&self, source: &mut dyn io::Read, temp: &RelPath, content: &ContentRef) -> io::Result<bool> {
+        let fs = &self.parts.fs;
+        let mut target = fs.create(temp).map_err(|error| error.source)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            match source.read(&mut buffer)? {
+                0 => break,
+                read => target.write_all(&buffer[..read])?,
             }
-            target.flush_to_disk()?;
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(fs.open(temp).map_err(|error| error.source)?)?;
-            Ok(hasher.finalize().as_bytes() == &content.hash.0 || planted(Plant::ContentUnverified))
-        };
-        copy().unwrap_or(false)
+        }
+        target.flush_to_disk()?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(fs.open(temp).map_err(|error| error.source)?)?;
+        Ok(hasher.finalize().as_bytes() == &content.hash.0 || planted(Plant::ContentUnverified))
     }
 
     /// What was fetched can be served, and promoted if it is a text.

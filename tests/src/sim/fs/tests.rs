@@ -333,7 +333,7 @@ fn what_is_in_a_new_directory_is_not_told_before_it_is_watched() {
 fn what_is_kept_leaves_the_folder_and_its_bytes_stay() {
     let fs = fs(Crash::Ordered);
     write(&fs, "f", b"precious");
-    SimTrash(fs.clone()).keep(&path("f"), &path("d/name")).expect("keeps");
+    SimTrash(fs.clone()).keep(&path("f"), &path("d/name"), None).expect("keeps");
     assert!(fs.paths().is_empty());
     assert_eq!(fs.kept(), BTreeMap::from([("1-name".to_owned(), b"precious".to_vec())]));
     assert!(fs.contents().iter().any(|bytes| ***bytes == *b"precious"));

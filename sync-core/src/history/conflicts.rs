@@ -1,0 +1,160 @@
+//! Both sides of each conflict: what they say, and which commit says it.
+//!
+//! A conflict is what the tree says it is; here it is only laid out for people.
+
+use super::{
+    HistoryError, Library,
+    log::{Held, Touch},
+    past::Past,
+};
+use crate::{
+    doc::entry::Content,
+    ids::{ChangeHash, DocId},
+    store::{StoreError, row::DocRow},
+    tree::{ConflictKind, RelPath},
+};
+
+/// A conflict with its sides.
+#[derive(Debug, Clone)]
+pub struct Conflict {
+    /// What is the matter.
+    pub kind: ConflictKind,
+    /// The entry that gave way, or the one that both sides changed.
+    pub doc: DocId,
+    /// Where it is shown.
+    pub path: RelPath,
+    /// The sides, the one that holds first.
+    pub sides: Vec<Side>,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone)]
+pub struct Side {
+    /// The commit that says so.
+    pub touch: Touch,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What one side of a conflict says.
+#[derive(Debug, Clone)]
+pub enum Says {
+    /// That this entry has the name.
+    Entry {
+        /// The entry.
+        doc: DocId,
+        /// Where it is shown.
+        path: RelPath,
+    },
+    /// That these are the bytes.
+    Content(Held),
+    /// That the entry belongs there.
+    Place {
+        /// In this directory.
+        parent: Option<DocId>,
+        /// Under this name.
+        name: String,
+        /// Both as a path.
+        path: RelPath,
+    },
+}
+
+impl Library {
+    /// All conflicts of the tree now, by path.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn conflicts(&mut self, now: &Past) -> Result<Vec<Conflict>, HistoryError> {
+        let mut conflicts = Vec::new();
+        for found in &now.view().conflicts {
+            let (Some(path), Some(row)) = (now.view().path_of(&found.doc), now.row(&found.doc)) else { continue };
+            let sides = match found.kind {
+                ConflictKind::Name => self.sides_of_name(now, &found.doc)?,
+                ConflictKind::Content => self.sides_of_content(&found.doc, row)?,
+                ConflictKind::Place => self.sides_of_place(now, &found.doc, row)?,
+                ConflictKind::Cycle => self.sides_of_cycle(now, &found.doc, row)?,
+            };
+            conflicts.push(Conflict { kind: found.kind, doc: found.doc, path, sides });
+        }
+        conflicts.sort_by(|a, b| (&a.path, a.kind).cmp(&(&b.path, b.kind)));
+        Ok(conflicts)
+    }
+
+    fn touch_by(&self, doc: &DocId, row: &DocRow, change: &ChangeHash) -> Result<Touch, StoreError> {
+        let index = self.index_of(doc, row, change)?;
+        let commits = self.snapshot.change(row.handle, index)?.commits;
+        let &(replica, n, _) = commits.first().ok_or(StoreError::Row { table: "change" })?;
+        self.touch(replica, n, vec![index])
+    }
+
+    fn sides_of_name(&self, now: &Past, loser: &DocId) -> Result<Vec<Side>, StoreError> {
+        let place = now.view().place_of(loser);
+        let name = now.entry(loser).map(|entry| &entry.name);
+        let winner = place.zip(name).and_then(|(place, name)| now.view().child(place.parent, name));
+        let mut sides = Vec::new();
+        for doc in winner.into_iter().chain([*loser]) {
+            if let Some(row) = now.row(&doc) {
+                let touch = self.touch_by(&doc, row, &ChangeHash(doc.0))?;
+                sides.push(Side { touch, says: Says::Entry { doc, path: now.path_of(&doc) } });
+            }
+        }
+        Ok(sides)
+    }
+
+    fn sides_of_content(&mut self, doc: &DocId, row: &DocRow) -> Result<Vec<Side>, HistoryError> {
+        let document = self.open(doc, row)?;
+        let versions = document.contents();
+        self.put_back(doc, row, document);
+        let mut sides = Vec::new();
+        for version in versions?.into_iter().rev() {
+            let held = match version.value {
+                (Content::Inline(bytes), _) => Held::Bytes(bytes),
+                (Content::Reference(content), _) => Held::Elsewhere(content),
+                (Content::Text, text) => Held::Bytes(text.unwrap_or_default().into_bytes()),
+            };
+            let touch = self.touch_by(doc, row, &version.by)?;
+            sides.push(Side { touch, says: Says::Content(held) });
+        }
+        Ok(sides)
+    }
+
+    fn sides_of_place(&mut self, now: &Past, doc: &DocId, row: &DocRow) -> Result<Vec<Side>, HistoryError> {
+        let document = self.open(doc, row)?;
+        let (names, parents) = (document.names(), document.parents());
+        self.put_back(doc, row, document);
+        let (names, parents) = (names?, parents?);
+        let (Some(name), Some(parent)) = (names.last(), parents.last()) else { return Ok(Vec::new()) };
+        let mut changes: Vec<ChangeHash> = Vec::new();
+        // The winners come last.
+        let contested = |count: usize| count > 1;
+        let of_names = names.iter().rev().filter(|_| contested(names.len())).map(|version| version.by);
+        let of_parents = parents.iter().rev().filter(|_| contested(parents.len())).map(|version| version.by);
+        for by in of_names.chain(of_parents) {
+            if !changes.contains(&by) {
+                changes.push(by);
+            }
+        }
+        let mut sides = Vec::new();
+        for by in changes {
+            let name = names.iter().find(|version| version.by == by).unwrap_or(name).value.clone();
+            let parent = parents.iter().find(|version| version.by == by).unwrap_or(parent).value;
+            let path = now.dir_path(parent.as_ref()).join(&name);
+            sides.push(Side { touch: self.touch_by(doc, row, &by)?, says: Says::Place { parent, name, path } });
+        }
+        Ok(sides)
+    }
+
+    fn sides_of_cycle(&mut self, now: &Past, doc: &DocId, row: &DocRow) -> Result<Vec<Side>, HistoryError> {
+        let document = self.open(doc, row)?;
+        let parents = document.parents();
+        self.put_back(doc, row, document);
+        let (Some(entry), Some(place)) = (now.entry(doc), now.view().place_of(doc)) else { return Ok(Vec::new()) };
+        let Some(skipped) = parents?.pop() else { return Ok(Vec::new()) };
+        let touch = self.touch_by(doc, row, &skipped.by)?;
+        let says = |parent: Option<DocId>| {
+            let path = now.dir_path(parent.as_ref()).join(&entry.name);
+            Says::Place { parent, name: entry.name.clone(), path }
+        };
+        Ok(vec![Side { touch: touch.clone(), says: says(place.parent) }, Side { touch, says: says(entry.parent) }])
+    }
+}

@@ -1,0 +1,295 @@
+//! The past of a space that a test wrote commit by commit.
+
+use super::{
+    Library, Shelf,
+    log::{Deed, Held},
+    past::{Past, Standing},
+    point::{Point, RevError},
+};
+use crate::{
+    commit::{Item, SecretKey},
+    doc::{
+        Document,
+        entry::{EntryOp, Kind, RootContent, RootSpec},
+        promotion,
+        text::diff,
+    },
+    engine::{Command, Effect, Engine, Input, Now, Outcome, Ticket},
+    ids::{CommitHash, DocId, InstallEpoch, ReplicaId, SpaceId},
+    limits,
+    store::{Edit, Store},
+    tree::RelPath,
+};
+
+/// One device that writes what the test says, at the times that it says.
+struct Writer {
+    engine: Engine,
+    space: SpaceId,
+    handle: u32,
+    replica: ReplicaId,
+    wall_ms: u64,
+}
+
+impl Writer {
+    fn new() -> Self {
+        let engine = Engine::open(Store::in_memory().expect("opens"), SecretKey::from_bytes(&[1; 32]), [0; 32]);
+        let engine = engine.expect("opens");
+        let (space, replica) = (SpaceId([0; 32]), ReplicaId([0; 16]));
+        let mut writer = Self { engine, space, handle: 0, replica, wall_ms: 1000 };
+        let founding = Command::CreateSpace {
+            name: "space".into(),
+            device_name: "device".into(),
+            random: [7; 32],
+            epoch: InstallEpoch([0; 16]),
+        };
+        writer.turn(Input::Command { command: founding, ticket: Ticket(0) });
+        let spaces = writer.engine.store().read().expect("reads").spaces().expect("reads");
+        let (handle, row) = spaces.into_iter().next().expect("is in a space");
+        (writer.handle, writer.space, writer.replica) = (handle, row.id, row.replica);
+        writer
+    }
+
+    fn turn(&mut self, input: Input) {
+        let now = Now { mono_ms: 1, wall_ms: self.wall_ms };
+        let effects = self.engine.turn(now, vec![input]).expect("the store in memory does not fail");
+        for effect in effects {
+            if let Effect::Done { outcome: Ok(Outcome::Edited { stale, .. }), .. } = &effect {
+                assert_eq!(stale, &Vec::<usize>::new());
+            }
+            assert!(!matches!(effect, Effect::Done { outcome: Err(_), .. }), "{effect:?}");
+        }
+    }
+
+    fn commit(&mut self, items: Vec<Item>) {
+        let edits = vec![Edit { items, writes: Vec::new() }];
+        self.turn(Input::Edit { space: self.space, edits, ticket: Ticket(0) });
+    }
+
+    fn make(&mut self, spec: &RootSpec) -> File {
+        let root = spec.build();
+        let doc = DocId::from(root.hash);
+        self.commit(vec![Item::Change { doc, bytes: root.bytes.clone() }]);
+        File { doc, document: Document::from_changes([&root.bytes]).expect("opens"), root: root.bytes }
+    }
+
+    fn file(&mut self, parent: Option<DocId>, name: &str, text: &str) -> File {
+        let content = RootContent::Inline(text.as_bytes().to_vec());
+        self.make(&RootSpec::file(self.space, parent, name, content))
+    }
+
+    fn edit(&mut self, file: &mut File, ops: &[EntryOp]) {
+        let item = self.change(file, ops);
+        self.commit(vec![item]);
+    }
+
+    fn change(&self, file: &mut File, ops: &[EntryOp]) -> Item {
+        let at = file.document.heads();
+        let bytes = file.document.edit(self.replica, &at, ops).expect("edits").bytes;
+        Item::Change { doc: file.doc, bytes }
+    }
+
+    fn save(&mut self, file: &mut File, text: &str) {
+        let mut items = Vec::new();
+        if file.document.text().expect("reads").is_none() {
+            let promotion = promotion::of_root(&file.root).expect("is text");
+            file.document.apply([&promotion.bytes]).expect("applies");
+            items.push(Item::Promotion { doc: file.doc, of: file.doc.into(), hash: promotion.hash });
+        }
+        let old = file.document.text().expect("reads").expect("is a text");
+        let item = self.change(file, &[EntryOp::Splice(diff(&old, text))]);
+        items.push(item);
+        self.commit(items);
+    }
+
+    fn library(&self) -> Library {
+        Library::new(self.engine.store().read().expect("reads"), self.handle, Shelf::default())
+    }
+
+    /// The newest commit.
+    fn last(&self) -> CommitHash {
+        let rows = self.engine.store().read().expect("reads");
+        let (_, replica, n) = rows.order_back(self.handle, 1).expect("reads")[0];
+        rows.commit_row(self.handle, replica, n).expect("reads").expect("is there").hash()
+    }
+
+    fn named(&self, commit: &CommitHash) -> Point {
+        Point::named(self.library().rows(), self.handle, &commit.to_string()).expect("is held").point
+    }
+}
+
+struct File {
+    doc: DocId,
+    document: Document,
+    root: Vec<u8>,
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text).expect("a path of a test")
+}
+
+fn deeds_of(writer: &Writer, doc: &DocId) -> Vec<Vec<Deed>> {
+    let mut library = writer.library();
+    let row = library.row(doc).expect("reads").expect("is held");
+    let touches = library.touches(&row, limits::LOG_COMMITS_MAX).expect("reads");
+    touches.iter().map(|touch| library.deeds(doc, &row, touch, true).expect("reads")).collect()
+}
+
+/// What a file held at a point; `None` when it was not there.
+fn held_at(writer: &Writer, doc: &DocId, point: &Point) -> Option<String> {
+    let mut library = writer.library();
+    let row = library.row(doc).expect("reads").expect("is held");
+    let heads = library.heads_at(doc, &row, point).expect("reads");
+    if heads.is_empty() {
+        return None;
+    }
+    let entry = library.entry_at(doc, &row, &heads).expect("reads");
+    match library.held_at(doc, &row, &heads, &entry).expect("reads") {
+        Held::Bytes(bytes) if entry.alive => Some(String::from_utf8(bytes).expect("is text")),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_log_tells_what_each_commit_did_and_every_state_can_be_had_again() {
+    let mut writer = Writer::new();
+    let dir = writer.make(&RootSpec::dir(writer.space, None, "d"));
+    let mut file = writer.file(None, "a.txt", "one\ntwo\n");
+    let created = writer.last();
+    writer.save(&mut file, "one\n2\nthree\n");
+    let edited = writer.last();
+    writer.edit(&mut file, &[EntryOp::Name("b.txt".into()), EntryOp::Parent(Some(dir.doc))]);
+    writer.edit(&mut file, &[EntryOp::Exec(true)]);
+    writer.edit(&mut file, &[EntryOp::Delete]);
+    let deleted = writer.last();
+    writer.edit(&mut file, &[EntryOp::Keep]);
+    writer.save(&mut file, "three\n");
+    let expected = [
+        vec![Deed::Edited { lines: Some((0, 2)) }],
+        vec![Deed::Restored],
+        vec![Deed::Deleted],
+        vec![Deed::Exec(true)],
+        vec![Deed::Renamed { from: "a.txt".into() }, Deed::Moved { from: None }],
+        vec![Deed::Edited { lines: Some((2, 1)) }],
+        vec![Deed::Created { kind: Kind::File, len: Some(8) }],
+    ];
+    assert_eq!(deeds_of(&writer, &file.doc), expected);
+    let held = |commit: &CommitHash| held_at(&writer, &file.doc, &writer.named(commit));
+    assert_eq!(held(&created).as_deref(), Some("one\ntwo\n"));
+    assert_eq!(held(&edited).as_deref(), Some("one\n2\nthree\n"));
+    assert_eq!(held(&deleted), None);
+    assert_eq!(held(&writer.last()).as_deref(), Some("three\n"));
+    let past = Past::at(&mut writer.library(), &writer.named(&edited)).expect("reads");
+    assert_eq!(past.view().path_of(&file.doc), Some(path("a.txt")));
+}
+
+#[test]
+fn what_is_not_counted_is_told_in_the_same_words() {
+    let mut writer = Writer::new();
+    let mut file = writer.file(None, "a.txt", "one\n");
+    writer.save(&mut file, "two\n");
+    writer.save(&mut file, "three\n");
+    writer.edit(&mut file, &[EntryOp::Delete]);
+    writer.save(&mut file, "four\n");
+    let mut library = writer.library();
+    let row = library.row(&file.doc).expect("reads").expect("is held");
+    let touches = library.touches(&row, 10).expect("reads");
+    let mut words = |counted| -> Vec<Vec<Deed>> {
+        touches.iter().map(|touch| library.deeds(&file.doc, &row, touch, counted).expect("reads")).collect()
+    };
+    let mut counted = words(true);
+    for deed in counted.iter_mut().flatten() {
+        if let Deed::Edited { lines } = deed {
+            assert!(lines.take().is_some());
+        }
+    }
+    assert_eq!(words(false), counted);
+    assert_eq!(counted[0], [Deed::Restored, Deed::Edited { lines: None }]);
+}
+
+#[test]
+fn a_page_of_a_log_is_its_newest_commits() {
+    let mut writer = Writer::new();
+    let mut file = writer.file(None, "a.txt", "0\n");
+    for number in 1..=5 {
+        writer.save(&mut file, &format!("{number}\n"));
+    }
+    let library = writer.library();
+    let row = library.row(&file.doc).expect("reads").expect("is held");
+    let all = library.touches(&row, 100).expect("reads");
+    assert_eq!(all.len(), 6);
+    assert_eq!(library.touches(&row, 2).expect("reads"), all[..2]);
+    assert!(all.windows(2).all(|pair| pair[0].arrival > pair[1].arrival));
+    assert_eq!(all[0].commit, writer.last());
+}
+
+#[test]
+fn an_entry_is_found_where_it_is_where_it_was_deleted_and_where_it_was_before() {
+    let mut writer = Writer::new();
+    let mut dir = writer.make(&RootSpec::dir(writer.space, None, "old"));
+    let mut file = writer.file(Some(dir.doc), "a.txt", "a\n");
+    let mut gone = writer.file(Some(dir.doc), "gone.txt", "gone\n");
+    writer.edit(&mut gone, &[EntryOp::Delete]);
+    writer.edit(&mut file, &[EntryOp::Name("b.txt".into())]);
+    writer.edit(&mut dir, &[EntryOp::Name("new".into())]);
+    let mut library = writer.library();
+    let now = Past::now(&mut library).expect("reads");
+    let mut find = |text: &str| {
+        let found = now.find(&mut library, &path(text)).expect("reads");
+        found.into_iter().map(|candidate| (candidate.standing, candidate.doc)).collect::<Vec<_>>()
+    };
+    assert_eq!(find("new/b.txt"), [(Standing::Here, file.doc)]);
+    assert_eq!(find("new/gone.txt"), [(Standing::Gone, gone.doc)]);
+    assert_eq!(find("old/gone.txt"), [(Standing::Before, gone.doc)]);
+    assert_eq!(find("old/a.txt"), [(Standing::Before, file.doc)]);
+    assert_eq!(find("old"), [(Standing::Before, dir.doc)]);
+    assert_eq!(find("never"), []);
+    assert_eq!(now.within(&[dir.doc]).len(), 3);
+}
+
+#[test]
+fn a_time_names_what_had_been_committed_whatever_single_clocks_said() {
+    let mut writer = Writer::new();
+    let mut file = writer.file(None, "a.txt", "0\n");
+    // The clock stands in 1970, then far ahead, then is right again.
+    for (wall_ms, text) in [(10_000, "1\n"), (1, "2\n"), (20_000, "3\n"), (9_000_000, "4\n"), (30_000, "5\n")] {
+        writer.wall_ms = wall_ms;
+        writer.save(&mut file, text);
+    }
+    let at = |at_ms: u64| {
+        let point = Point::at_time(writer.library().rows(), writer.handle, at_ms, 40_000).expect("reads");
+        held_at(&writer, &file.doc, &point)
+    };
+    assert_eq!(at(500), None);
+    assert_eq!(at(1000).as_deref(), Some("0\n"));
+    assert_eq!(at(9_999).as_deref(), Some("0\n"));
+    // A stamp before its own past counts as that, and one of the future as nothing.
+    assert_eq!(at(10_000).as_deref(), Some("2\n"));
+    assert_eq!(at(25_000).as_deref(), Some("4\n"));
+    assert_eq!(at(30_000).as_deref(), Some("5\n"));
+}
+
+#[test]
+fn a_revision_is_as_many_digits_as_name_one_commit() {
+    let mut writer = Writer::new();
+    let mut file = writer.file(None, "a.txt", "0\n");
+    let mut seen = vec![writer.last()];
+    let twins = loop {
+        writer.edit(&mut file, &[EntryOp::Keep]);
+        let last = writer.last();
+        if let Some(twin) = seen.iter().find(|seen| seen.0[..2] == last.0[..2]) {
+            break [*twin, last];
+        }
+        seen.push(last);
+        assert!(seen.len() < 3000, "two of so many begin with the same four digits");
+    };
+    let library = writer.library();
+    let named = |rev: &str| Point::named(library.rows(), writer.handle, rev);
+    let four = &twins[0].to_string()[..4];
+    let Err(RevError::Ambiguous { commits, .. }) = named(four) else { panic!("two begin with {four}") };
+    assert!(twins.iter().all(|twin| commits.contains(twin)) && commits.len() == 2);
+    for twin in twins {
+        assert_eq!(named(&twin.to_string()[..20]).expect("is one").hash, twin);
+    }
+    assert!(matches!(named("0000000000000000"), Err(RevError::Unknown(_))));
+    assert!(matches!(named("abc"), Err(RevError::NotARevision)));
+}
