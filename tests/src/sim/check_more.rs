@@ -221,7 +221,10 @@ impl World {
 
     fn a_crash_in_a_write_doubles_nothing(&mut self, a: usize, b: usize) -> Result<(), Violation> {
         let mut wanted = self.text(a, "script.txt");
+        let own =
+            |world: &Self| world.peers[b].status(&world.space).map(|status| status.vector.len_of(&status.replica));
         for call in CRASH_CALLS {
+            let before = own(self);
             wanted.push_str(&format!("before call {call}\n"));
             self.put(a, "script.txt", &wanted);
             self.take_in(a)?;
@@ -244,6 +247,11 @@ impl World {
             }
             self.settle()?;
             self.expect("a crash doubles nothing", b, "script.txt", &wanted)?;
+            // What it wrote itself is nobody's edit, even where the same edit of two sides shows once.
+            if own(self) != before {
+                let what = format!("{b} had {before:?} commits of its own and made it {:?} at call {call}", own(self));
+                return Err(self.violation("a crash doubles nothing", &what));
+            }
         }
         Ok(())
     }
