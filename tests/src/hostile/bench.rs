@@ -295,11 +295,16 @@ impl Victim {
         status["folders"][0].take()
     }
 
-    /// Whether it reports a problem, or that one was mended.
+    /// Whether it reports a problem.
     #[must_use]
     pub fn reports_a_problem(&self) -> bool {
-        let folder = self.folder();
-        ["problems", "repairs"].iter().any(|list| folder[list].as_array().is_some_and(|list| !list.is_empty()))
+        self.folder()["problems"].as_array().is_some_and(|problems| !problems.is_empty())
+    }
+
+    /// Whether it reports a problem, or one that was mended before anybody looked.
+    #[must_use]
+    pub fn reports_a_fork(&self) -> bool {
+        self.reports_a_problem() || self.folder()["repairs"].as_array().is_some_and(|repairs| !repairs.is_empty())
     }
 
     /// Makes an invite.

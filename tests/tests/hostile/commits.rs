@@ -212,7 +212,7 @@ fn a_log_with_two_ends_stops_nobody_else() {
         to_b.say(&Message::Hello { spaces: vec![nothing] }).await;
         to_b.say(&Message::Commits { space: member.tag(), commits: vec![two] }).await;
         member.until_taken(&mut to_a, replica, 1).await;
-        let reported = || bench.a.reports_a_problem() || bench.b.reports_a_problem();
+        let reported = || bench.a.reports_a_fork() || bench.b.reports_a_fork();
         within("the fault is reported", until(reported)).await;
     });
 }
