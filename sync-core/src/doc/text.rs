@@ -1,14 +1,14 @@
 //! From two versions of a text to the splices between them.
 //!
 //! Lines are compared first, aligned as git does it (`lines`), then the words inside replaced hunks.
-//! Words follow Unicode's word boundaries, so no grapheme and no CRLF is ever split. Positions count Unicode scalar
-//! values.
+//! Words follow Unicode's word boundaries where those are boundaries of graphemes too, so no grapheme and no CRLF is ever
+//! split. Positions count Unicode scalar values.
 
 use std::ops::Range;
 
 use imara_diff::{InternedInput, Token, TokenSource};
 use serde::{Deserialize, Serialize};
-use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_segmentation::{GraphemeIndices, UWordBoundIndices, UnicodeSegmentation as _};
 
 use super::lines;
 use crate::limits;
@@ -37,14 +37,48 @@ struct Words<'a>(&'a str);
 
 impl<'a> TokenSource for Words<'a> {
     type Token = &'a str;
-    type Tokenizer = unicode_segmentation::UWordBounds<'a>;
+    type Tokenizer = WholeWords<'a>;
 
     fn tokenize(&self) -> Self::Tokenizer {
-        self.0.split_word_bounds()
+        WholeWords {
+            text: self.0,
+            at: 0,
+            words: self.0.split_word_bound_indices(),
+            graphemes: self.0.grapheme_indices(true),
+            grapheme_end: 0,
+        }
     }
 
     fn estimate_tokens(&self) -> u32 {
         (self.0.len() / 4) as u32
+    }
+}
+
+/// Words that share a grapheme are one: a number sign in front of a letter, say.
+struct WholeWords<'a> {
+    text: &'a str,
+    at: usize,
+    words: UWordBoundIndices<'a>,
+    graphemes: GraphemeIndices<'a>,
+    /// Where the last grapheme that was looked at ends.
+    grapheme_end: usize,
+}
+
+impl<'a> Iterator for WholeWords<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let (start, word) = self.words.next()?;
+            let end = start + word.len();
+            while self.grapheme_end < end {
+                let (start, grapheme) = self.graphemes.next()?;
+                self.grapheme_end = start + grapheme.len();
+            }
+            if self.grapheme_end == end {
+                return Some(&self.text[std::mem::replace(&mut self.at, end)..end]);
+            }
+        }
     }
 }
 
@@ -181,6 +215,13 @@ mod tests {
     fn one_changed_word_is_one_small_splice() {
         let splices = diff("one two three\nfour\n", "one 2 three\nfour\n");
         assert_eq!(splices, [Splice { at: 4, delete: 3, insert: "2".into() }]);
+    }
+
+    #[test]
+    fn a_sign_that_belongs_to_the_next_letter_is_not_parted_from_it() {
+        // U+0601 is drawn around what follows; Unicode has a word boundary between the two.
+        let splices = diff("a \u{601}m b\n", "a \u{601}n b\n");
+        assert_eq!(splices, [Splice { at: 2, delete: 2, insert: "\u{601}n".into() }]);
     }
 
     #[test]
