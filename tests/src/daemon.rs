@@ -130,6 +130,15 @@ impl Daemon {
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
     }
 
+    /// Starts the daemon, which somebody else's handle of the same home then stops.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_and_forget(self) {
+        self.start();
+        std::mem::forget(self);
+    }
+
     /// Stops the daemon as a user would.
     ///
     /// # Panics

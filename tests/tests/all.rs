@@ -8,6 +8,7 @@ mod fs_conformance;
 mod fuzz_inputs;
 mod hostile;
 mod kill_points;
+mod limits;
 mod nodes;
 mod processes;
 mod rounds;
