@@ -2,7 +2,7 @@
 //!
 //! A check that was never seen to fail proves nothing. So each promise has a [`Plant`] that breaks it, and the simulator
 //! must find every one; and each step that a crash could come between has a point, and a process that ends there must come
-//! back whole. Both exist only with the feature `probes`, which no program for users has: without it [`planted`] is
+//! back whole. Both exist only with the feature `probes`, which no program for users has: without it `planted` is
 //! `false` and [`reach`] nothing, for the compiler too. Nothing here may decide anything when no probe is set.
 
 /// A fault that a test can plant. Each breaks one promise, at the place that keeps it.

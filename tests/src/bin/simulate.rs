@@ -1,7 +1,7 @@
 //! Runs seeds of the simulator: `simulate FIRST COUNT [PEERS]` sweeps on all cores and tells totals and violations,
 //! `simulate log SEED [PEERS]` tells one run line by line, `simulate plants [SEEDS_MAX]` finds each planted fault.
 
-#![expect(clippy::print_stdout, reason = "a program for developers tells what it found")]
+#![expect(clippy::print_stdout, reason = "what it finds is its output")]
 
 use std::{
     num::NonZero,

@@ -1,7 +1,7 @@
 //! Crashes of the store: the power goes at every point of a recorded run, and what is left must be a store.
 //!
 //! [`Recording::make`] lets a device work on a recording disk ([`rig`]) and notes what it held after each turn ([`state`]).
-//! [`Recording::check`] makes images of the disk as a power cut would leave it after each operation, opens them, and checks:
+//! [`run`] makes images of the disk as a power cut would leave it after each operation, opens them, and checks:
 //! the store equals a committed prefix of turns which contains every acknowledged one; redb finds no fault; documents open;
 //! work goes on; and the same holds when the power goes again while the first image is opened. [`faults`] lets calls fail
 //! instead.

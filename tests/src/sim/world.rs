@@ -1,6 +1,6 @@
 //! A run: some devices, a network and users, one step at a time, everything decided by a seed.
 //!
-//! [`World::run`] first lets faults happen, with safety checked after every step, then heals everything and waits, within a
+//! [`run`] first lets faults happen, with safety checked after every step, then heals everything and waits, within a
 //! bounded number of rounds, until all are equal. What must hold is in [`check`](super::check), one function each.
 
 mod healing;
