@@ -359,17 +359,15 @@ impl Engine {
             counter: space.announcements,
             commit: None,
         };
-        // With nobody here nobody hears: then the commit has not left, should this store turn out to be an old copy.
-        if !everybody_linked
-            && !self.sessions.is_empty()
-            && let Some(row) = tables.commit_row(handle, replica, own.n)?
-        {
+        if !everybody_linked && let Some(row) = tables.commit_row(handle, replica, own.n)? {
             let signed = row.with_body(tables.body(handle, replica, own.n)?);
             if signed.wire_len() <= limits::ANNOUNCE_INLINE_BYTES_MAX {
                 announcement.commit = Some(signed);
             }
         }
-        let carried = announcement.commit.as_ref().map_or(0, |_| announcement.n);
+        // With nobody here nobody hears: then the commit has not left, should this store turn out to be an old copy.
+        let heard = announcement.commit.is_some() && !self.sessions.is_empty();
+        let carried = if heard { announcement.n } else { 0 };
         if let Some(payload) = wire::encode_announcement(&announcement) {
             self.share(handle, carried);
             let space = &self.spaces[&handle];

@@ -41,11 +41,13 @@ struct Compared {
 }
 
 impl Space {
-    /// A peer that has more of our own log than we have says that our store is an older copy of itself, or lies. Only a
-    /// log that was there when the store was opened can be one.
-    pub(super) fn note_outrun(&mut self, theirs: &VersionVector) {
-        let own = &self.row.replica;
-        self.outrun |= !self.renewed && theirs.len_of(own) > self.vector.len_of(own);
+    /// A peer that has more of our own log than ever left this store says that the store is an older copy of itself, or
+    /// lies. Only a log that was there when the store was opened can be one. Tells whether the peer says so: nothing is
+    /// sent to it then before the matter is clear.
+    pub(super) fn note_outrun(&mut self, theirs: &VersionVector) -> bool {
+        let claims = !self.renewed && theirs.len_of(&self.row.replica) > self.row.shared;
+        self.outrun |= claims;
+        claims
     }
 
     fn commit_of(&self, tables: &Tables<'_>, replica: &ReplicaId, n: u64) -> Result<Option<CommitRow>, StoreError> {
@@ -102,6 +104,25 @@ impl Engine {
             self.tell_headers(session, handle, range.replica, headers);
         }
         Ok(())
+    }
+
+    /// Tells a peer our side of a log that differs; of our own log, where it differs only in what has not left this
+    /// machine, asks for the peer's side.
+    pub(super) fn show_fork(
+        &mut self,
+        tables: &Tables<'_>,
+        session: SessionId,
+        handle: u32,
+        range: LogRange,
+    ) -> Result<(), EngineError> {
+        let space = &self.spaces[&handle];
+        if range.replica == space.row.replica && range.to > space.row.shared {
+            let range = LogRange { from: space.row.shared.max(1), ..range };
+            let space = space.row.id.tag(self.device);
+            self.send(session, &Message::Trace { space, range });
+            return Ok(());
+        }
+        self.tell_log(tables, session, handle, range)
     }
 
     fn tell_headers(&mut self, session: SessionId, handle: u32, replica: ReplicaId, headers: Vec<SignedHeader>) {
@@ -203,7 +224,8 @@ impl Engine {
             return Ok(());
         };
         let unshared = replica == space.row.replica && n > space.row.shared;
-        if unshared || (theirs.hash() < ours.hash() && !planted(Plant::ForkKeepsOwn)) {
+        let gives_way = unshared || theirs.hash() < ours.hash();
+        if gives_way && !planted(Plant::ForkKeepsOwn) {
             let known = space.losing.iter().any(|losing| losing.replica == replica && losing.n <= n);
             if !known {
                 space.losing.push(Losing { replica, n, kept: theirs });
@@ -236,6 +258,9 @@ impl Engine {
         if let Some(peer) = peer {
             self.fork(handle, peer);
         }
+        if let Some(state) = self.sessions.get_mut(&session) {
+            state.proved.insert(handle);
+        }
         self.tell_headers(session, handle, replica, headers);
         Ok(())
     }
@@ -254,6 +279,7 @@ impl Engine {
         };
         if let Some(state) = self.sessions.get_mut(&session) {
             state.forked.insert(handle);
+            state.proved.insert(handle);
             let peer = state.peer;
             self.fork(handle, peer);
         }
@@ -290,6 +316,12 @@ impl Engine {
         let space = self.spaces.get_mut(&handle).expect("read above");
         let old = space.row.replica;
         space.renew(device, epoch, made_here);
+        for state in self.sessions.values_mut() {
+            if let Some(link) = state.links.get_mut(&handle) {
+                link.quiet = false;
+            }
+        }
+        let space = self.spaces.get_mut(&handle).expect("read above");
         let row = ForkRow {
             device,
             kept: None,

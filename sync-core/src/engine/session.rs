@@ -230,7 +230,7 @@ impl Engine {
                     self.fork(handle, peer);
                     let range = LogRange { replica, from: 1, to: vector.len_of(&replica) };
                     if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
-                        self.tell_log(tables, session, handle, range)?;
+                        self.show_fork(tables, session, handle, range)?;
                     }
                 } else if let Some(link) = self.link(session, &space) {
                     link.durable.merge(&vector);
@@ -282,7 +282,9 @@ impl Engine {
     fn is_forked(&self, session: SessionId, tag: &SpaceTag) -> bool {
         let state = self.sessions.get(&session);
         let handle = state.and_then(|state| self.tagged(state.peer, tag));
-        state.zip(handle).is_some_and(|(state, handle)| state.forked.contains(&handle))
+        state
+            .zip(handle)
+            .is_some_and(|(state, handle)| state.forked.contains(&handle) || state.proved.contains(&handle))
     }
 
     fn linked(&self, session: SessionId, tag: &SpaceTag) -> Option<u32> {
@@ -320,7 +322,7 @@ impl Engine {
             self.fork(handle, peer);
             // Once is enough until it says hello without a fork: what we tell may be a thousand times as long as a hello.
             if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
-                self.tell_log(tables, session, handle, LogRange { replica, from: 1, to: n })?;
+                self.show_fork(tables, session, handle, LogRange { replica, from: 1, to: n })?;
             }
             return Ok(());
         }
@@ -333,8 +335,12 @@ impl Engine {
         let cursor = first_missing(space, tables, &hello.vector)?;
         let space = self.spaces.get_mut(&handle).expect("the tag named this space");
         space.faults.remove(&peer);
-        space.note_outrun(&hello.vector);
-        let greeted = self.sessions.get(&session).is_some_and(|state| state.greeted.contains(&handle));
+        let outruns = space.note_outrun(&hello.vector);
+        // Who has given way says hello anew, and is answered: it dropped what we said before.
+        let greeted = self
+            .sessions
+            .get(&session)
+            .is_some_and(|state| state.greeted.contains(&handle) && !state.proved.contains(&handle));
         if !greeted {
             self.greet(session, &[handle]);
         }
@@ -347,7 +353,7 @@ impl Engine {
             settled: hello.flags & SpaceHello::SETTLED != 0,
             cursor,
             hold_until: None,
-            quiet: hello.flags & SpaceHello::CATCHING_UP != 0,
+            quiet: outruns || hello.flags & SpaceHello::CATCHING_UP != 0,
             live: false,
             patience,
         };
