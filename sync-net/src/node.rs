@@ -31,7 +31,7 @@ use crate::{
     dial::{self, Dialer, Dialing, SyncHandler},
     endpoint,
     error::NodeError,
-    folder::{FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, trash_dir},
+    folder::{FolderHandle, FolderReport, FolderShared, Mailbox, Worker, WorkerParts, check_untaken, trash_dir},
     gossip::{self, GossipHandler},
     guests::Guests,
     identity,
@@ -245,7 +245,7 @@ impl Node {
     /// Makes a directory a folder and an invite for it. A directory that is a folder already only gets the invite.
     ///
     /// # Errors
-    /// When the directory cannot be used, or overlaps with another folder.
+    /// When the directory cannot be used, overlaps with another folder, or is one of another node.
     pub async fn share(&self, dir: &Path, options: ShareOptions) -> Result<Shared, NodeError> {
         let path = existing_dir(dir)?;
         let known = self.folder_at(&path);
@@ -254,6 +254,7 @@ impl Node {
             None => {
                 let name = self.free_name(options.name.as_deref(), &path)?;
                 self.check_overlap(&path)?;
+                check_untaken(&path, None)?;
                 let created = Command::CreateSpace {
                     name: name.clone(),
                     device_name: self.0.name.clone(),
@@ -297,6 +298,7 @@ impl Node {
         if let Some(held) = self.running_in(&invite.space()) {
             return Err(NodeError::AlreadyJoined(held));
         }
+        check_untaken(path, Some(invite.space()))?;
         self.0.lookup.add_endpoint_info(invite.host().clone());
         let welcome = join::join(&self.0.endpoint, self.0.own, &self.0.name, invite).await?;
         let space = invite.space();

@@ -48,51 +48,88 @@ fn a_home_has_one_daemon() {
 }
 
 #[test]
-fn a_folder_of_another_home_is_left_alone() {
+fn a_folder_of_another_home_is_refused_and_left_alone() {
     let dir = TempDir::new().expect("temporary directory");
-    let (one, mut other) = (Daemon::new(program(), dir.path(), "one"), Daemon::new(program(), dir.path(), "other"));
+    let (one, other) = (Daemon::new(program(), dir.path(), "one"), Daemon::new(program(), dir.path(), "other"));
+    let inner = one.folder.join("inner");
+    fs::create_dir(&inner).expect("makes");
     fs::write(one.folder.join("mine.txt"), "mine").expect("writes");
-    let _unused = one.share();
+    let invite = one.share();
     one.wait_synced();
-    other.folder.clone_from(&one.folder);
     let before = tree(&one.folder);
-    let _refused_or_halted = other.kith(&["share", one.folder.to_str().expect("is text"), "--json"]);
-    // Whatever else it says, it does not sync.
-    let waited = other.kith(&["wait", "--synced", "--timeout", "1s"]);
-    let status = other.kith(&["status", "--json"]);
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("is JSON");
-    let folders = status["folders"].as_array().expect("folders");
-    for folder in folders {
-        assert_eq!(folder["state"], "attention", "{status:#}");
-        assert!(status.to_string().contains("belongs to another folder"), "{status:#}");
-    }
-    assert!(folders.is_empty() || !waited.status.success(), "{waited:?}");
+    let refused = |args: &[&str]| {
+        let output = other.kith(args);
+        assert_eq!(output.status.code(), Some(8), "busy: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("{} is a folder of another kith", one.folder.display())), "{said}");
+    };
+    let (folder, inner) = (one.folder.to_str().expect("is text"), inner.to_str().expect("is text"));
+    refused(&["share", folder]);
+    refused(&["share", inner]);
+    // The same space in the same place: the marker is right, but somebody is there.
+    refused(&["join", &invite, folder]);
+    assert_eq!(other.json(&["status"])["folders"], serde_json::json!([]));
     assert_eq!(tree(&one.folder), before);
     fs::write(one.folder.join("mine.txt"), "still mine").expect("writes");
     one.wait_synced();
+    // Nor does it become anybody's while its daemon does not run.
+    one.stop();
+    refused(&["share", folder]);
+    refused(&["share", inner]);
+    one.start();
+    one.wait_synced();
+    // The invite was not used up.
+    other.join(&invite);
+    other.wait_synced();
+    assert_eq!(fs::read(other.folder.join("mine.txt")).expect("came"), b"still mine");
 }
 
 #[test]
-fn few_open_files_and_little_memory_cost_nothing() {
+fn who_lost_the_home_joins_again_where_the_files_are() {
+    let dir = TempDir::new().expect("temporary directory");
+    let (host, lost) = (Daemon::new(program(), dir.path(), "host"), Daemon::new(program(), dir.path(), "lost"));
+    fs::write(host.folder.join("file.txt"), "file").expect("writes");
+    lost.join(&host.share());
+    lost.wait_synced();
+    lost.stop();
+    fs::write(lost.folder.join("new.txt"), "written meanwhile").expect("writes");
+    let mut again = Daemon::new(program(), dir.path(), "again");
+    again.folder.clone_from(&lost.folder);
+    again.join(&host.share());
+    again.wait_synced();
+    host.wait_synced();
+    assert_eq!(fs::read(host.folder.join("new.txt")).expect("came"), b"written meanwhile");
+    assert_eq!(differences(&host.folder, &again.folder), Vec::<String>::new());
+}
+
+/// A joiner under a limit of the system gets and makes files like any other.
+fn limited(limit: &str) {
+    let dir = TempDir::new().expect("temporary directory");
+    let a = Daemon::new(program(), dir.path(), "a");
+    let b = Daemon::new(&wrapped(dir.path(), limit), dir.path(), "b");
+    populate(&a.folder, 300);
+    let invite = a.share();
+    b.start();
+    let pid = b.pid();
+    b.join(&invite);
+    b.wait_synced();
+    populate(&b.folder.join("dir 0"), 100);
+    b.wait_synced();
+    a.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new(), "{limit}");
+    assert_eq!(b.pid(), pid, "{limit}: it is the same process\n{}", b.log());
+    assert!(!b.log().contains("panicked"), "{limit}: {}", b.log());
+}
+
+#[test]
+fn few_open_files_cost_nothing() {
+    limited("ulimit -n 64");
+}
+
+#[test]
+fn little_memory_costs_nothing() {
     // glibc reserves 64 MiB of addresses for each of many threads, which is no memory but counts here.
-    let little_memory = "export MALLOC_ARENA_MAX=2; ulimit -v 1048576";
-    for limit in ["ulimit -n 64", little_memory] {
-        let dir = TempDir::new().expect("temporary directory");
-        let a = Daemon::new(program(), dir.path(), "a");
-        let b = Daemon::new(&wrapped(dir.path(), limit), dir.path(), "b");
-        populate(&a.folder, 300);
-        let invite = a.share();
-        b.start();
-        let pid = b.pid();
-        b.join(&invite);
-        b.wait_synced();
-        populate(&b.folder.join("dir 0"), 100);
-        b.wait_synced();
-        a.wait_synced();
-        assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new(), "{limit}");
-        assert_eq!(b.pid(), pid, "{limit}: it is the same process\n{}", b.log());
-        assert!(!b.log().contains("panicked"), "{limit}: {}", b.log());
-    }
+    limited("export MALLOC_ARENA_MAX=2; ulimit -v 1048576");
 }
 
 #[test]

@@ -187,6 +187,8 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn root_identity(&self) -> io::Result<Option<(u64, u64)>>;
+    /// Takes the directory for this process, and says whether it has it: no other process then gets it.
+    fn claim(&self) -> bool;
     /// Makes our own directory in the root, and the one for temporary files in it, where they are not there.
     ///
     /// # Errors

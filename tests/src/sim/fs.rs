@@ -473,6 +473,11 @@ impl Fs for SimFs {
         }
     }
 
+    fn claim(&self) -> bool {
+        // Nobody else is on a simulated disk.
+        true
+    }
+
     fn make_state_dirs(&self) -> Result<(), FsError> {
         for path in [state_path(), temp_dir()] {
             if self.look(&path)?.is_none() {
