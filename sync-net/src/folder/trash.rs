@@ -77,3 +77,27 @@ fn sweep(dir: &Path, wall_ns: i64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_displaced_is_kept_so_long_and_no_longer() {
+        let dir = std::env::temp_dir().join(format!("kith-trash-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("makes");
+        let file = dir.join("file");
+        fs::write(&file, "kept").expect("writes");
+        let came_ns = file.metadata().expect("is there").ctime() * 1_000_000_000;
+        let keep_ns = limits::KEEP_MS as i64 * 1_000_000;
+        sweep(&dir, came_ns + keep_ns).expect("sweeps");
+        assert!(file.exists(), "at the limit");
+        // A clock that was set back removes nothing.
+        sweep(&dir, 0).expect("sweeps");
+        assert!(file.exists());
+        sweep(&dir, came_ns + keep_ns + 1).expect("sweeps");
+        assert!(!file.exists(), "and past it");
+        fs::remove_dir(&dir).expect("is empty");
+        sweep(&dir, 0).expect("nothing there is nothing to sweep");
+    }
+}
