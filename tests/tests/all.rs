@@ -10,6 +10,7 @@ mod hostile;
 mod kill_points;
 mod limits;
 mod nodes;
+mod preflight;
 mod processes;
 mod rounds;
 mod simulation;
