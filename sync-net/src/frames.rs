@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(first(request + 1, true).await, Err(io::ErrorKind::InvalidData));
     }
 
-    #[test]
-    fn a_length_that_is_too_long_is_refused_before_anything_behind_it_is_read() {
+    #[tokio::test]
+    async fn a_length_that_is_too_long_is_refused_before_anything_behind_it_is_read() {
         let source = Pieces([Bytes::from_static(&[0xff; 3])].into());
         let frame = reader(source).next().now_or_never().expect("waits for nothing");
         assert_eq!(frame.map(|frame| frame.map_err(|error| error.kind())), Some(Err(io::ErrorKind::InvalidData)));

@@ -73,7 +73,7 @@ fn streams_end_at_their_bounds_and_hold_little() {
         // Requests are read, and nothing behind them.
         let read = limits::CONTENT_STREAMS_MAX as usize * 2 * limits::REQUEST_BYTES_MAX;
         let window = limits::WINDOW_CONTENT_BYTES as usize;
-        assert!((window - read..=window + read).contains(&room), "{room} bytes under way");
+        assert!(room <= window + read, "{room} bytes under way");
         let gossip = member.client.dial(at, iroh_gossip::ALPN).await;
         let gossip = Wire::open(gossip).await;
         let (bidi, uni, _) = streams_that_open(&gossip, &[0xff; 100]).await;

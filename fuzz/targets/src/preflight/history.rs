@@ -49,6 +49,9 @@ fn kind(input: &mut Input<'_>) -> ObjType {
     *input.of(&[ObjType::Map, ObjType::List, ObjType::Text])
 }
 
+/// Elements of a list or text among which objects are looked for.
+const ELEMENTS_LOOKED_AT: usize = 32;
+
 fn objects<T: Transactable>(tx: &T) -> Vec<(ObjId, ObjType)> {
     let mut found = vec![(ROOT, ObjType::Map)];
     let mut next = 0;
@@ -67,7 +70,7 @@ fn objects<T: Transactable>(tx: &T) -> Vec<(ObjId, ObjType)> {
                 }
             }
         } else {
-            for index in 0..tx.length(&object) {
+            for index in 0..tx.length(&object).min(ELEMENTS_LOOKED_AT) {
                 for (value, id) in tx.get_all(&object, index).expect("is a sequence") {
                     add(value.to_owned(), id);
                 }
@@ -94,9 +97,12 @@ fn edits<T: Transactable>(input: &mut Input<'_>, tx: &mut T, marking: bool) {
     let mut all = objects(tx);
     for _ in 0..1 + input.below(8) {
         edit(input, tx, &all, marking);
-        // To look for objects is most of the work.
-        if input.one_in(2) {
+        // To look for objects is much of the work.
+        if input.one_in(4) {
             all = objects(tx);
+        }
+        if input.is_empty() {
+            break;
         }
     }
 }
