@@ -175,6 +175,9 @@ impl From<sync_net::NodeError> for Error {
                 (Kind::Unreachable, Some("see that the other machine is on and its daemon runs: kith daemon status"))
             }
             Node::Busy => (Kind::Busy, Some("try again in a moment")),
+            Node::Locked if matches!(error, sync_net::NodeError::Taken(_)) => {
+                (Kind::Busy, Some("share it from there; if nobody uses it any more, remove the directory .kith in it"))
+            }
             Node::Locked => (Kind::Busy, Some("see whether another kith uses the same home: kith daemon status")),
             Node::Incompatible => (Kind::Incompatible, Some("compare the versions on both machines: kith version")),
             Node::Internal => {

@@ -236,4 +236,18 @@ mod tests {
         assert_eq!(one.causality(&two), Causality::Equal);
         assert_eq!(one.forked_at(&two).collect::<Vec<_>>(), [replica]);
     }
+
+    #[test]
+    fn a_vector_has_so_many_replicas_and_no_more() {
+        let of = |count: u32| -> VersionVector {
+            let replica = |index: u32| {
+                let mut id = [0; 16];
+                id[..4].copy_from_slice(&index.to_le_bytes());
+                (ReplicaId(id), Tip::new(1, &CommitHash([1; 32])))
+            };
+            (0..count).map(replica).collect()
+        };
+        assert!(of(limits::REPLICAS_MAX as u32).is_well_formed());
+        assert!(!of(limits::REPLICAS_MAX as u32 + 1).is_well_formed());
+    }
 }

@@ -392,3 +392,130 @@ fn report(event: &Event) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use sync_core::commit::SecretKey;
+
+    use super::*;
+
+    const FRAME: usize = limits::FRAME_BYTES_MAX;
+
+    fn engine() -> Engine {
+        let store = Store::in_memory().expect("opens");
+        Engine::open(store, SecretKey::from_bytes(&[1; 32]), [0; 32]).expect("opens")
+    }
+
+    /// An actor that nobody runs, with room for this many inputs, and what feeds it.
+    fn actor(inputs_waiting: usize) -> (Actor, EngineHandle, Announced) {
+        let engine = engine();
+        let (inputs, receiver) = mpsc::channel(inputs_waiting);
+        let (stop, stopped) = mpsc::channel(1);
+        let (announcements, announced) = mpsc::channel(ANNOUNCEMENTS_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            sessions: Mutex::default(),
+            mailboxes: Mutex::default(),
+            waiting: Mutex::default(),
+            tickets: AtomicU64::new(1),
+            next_session: AtomicU64::new(1),
+            status: watch::Sender::new(Arc::new(EngineStatus::default())),
+            announcements,
+        });
+        let handle = EngineHandle {
+            inputs,
+            frame_room: Arc::new(Semaphore::new(limits::FRAMES_WAITING_BYTES_MAX)),
+            stop,
+            shared: Arc::clone(&shared),
+            store: StoreCell::new(engine.store().clone()),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("builds");
+        let actor = Actor { engine, clock: Clock::start(), inputs: receiver, stopped, shared, runtime };
+        (actor, handle, announced)
+    }
+
+    fn frame(bytes: usize) -> Input {
+        Input::Frame { session: SessionId(1), bytes: vec![0; bytes] }
+    }
+
+    #[test]
+    fn a_turn_takes_so_many_inputs_and_no_more() {
+        let (mut actor, handle, _) = actor(2 * limits::TURN_INPUTS_MAX);
+        let feed = |count| (0..count).for_each(|_| handle.send(frame(0)).now_or_never().expect("there is room"));
+        feed(limits::TURN_INPUTS_MAX + 1);
+        assert_eq!(actor.gather().map(|inputs| inputs.len()), Some(limits::TURN_INPUTS_MAX));
+        assert_eq!(actor.gather().map(|inputs| inputs.len()), Some(1));
+        feed(limits::TURN_INPUTS_MAX);
+        assert_eq!(actor.gather().map(|inputs| inputs.len()), Some(limits::TURN_INPUTS_MAX));
+    }
+
+    #[test]
+    fn a_turn_takes_so_many_bytes_of_frames_and_no_more() {
+        let (mut actor, handle, _) = actor(limits::TURN_INPUTS_MAX);
+        let frames = limits::TURN_BYTES_MAX / FRAME;
+        // The first one is taken whatever it is; the rest until the bytes are there.
+        for _ in 0..frames + 2 {
+            handle.send(frame(FRAME)).now_or_never().expect("there is room");
+        }
+        assert_eq!(actor.gather().map(|inputs| inputs.len()), Some(frames + 1));
+        assert_eq!(actor.gather().map(|inputs| inputs.len()), Some(1));
+    }
+
+    #[test]
+    fn frames_wait_outside_when_their_room_is_full() {
+        let (mut actor, handle, _) = actor(limits::TURN_INPUTS_MAX);
+        let send = |bytes| handle.send_frame(SessionId(1), vec![0; bytes]).now_or_never();
+        for _ in 0..limits::FRAMES_WAITING_BYTES_MAX / FRAME {
+            assert_eq!(send(FRAME), Some(()), "up to the bound");
+        }
+        assert_eq!(send(1), None, "and not a byte past it");
+        actor.gather().expect("there is some");
+        assert_eq!(send(1), Some(()));
+    }
+
+    #[test]
+    fn inputs_wait_outside_when_their_queue_is_full() {
+        let (_actor, handle, _) = actor(INPUTS_WAITING_MAX);
+        for _ in 0..INPUTS_WAITING_MAX {
+            assert_eq!(handle.send(frame(0)).now_or_never(), Some(()));
+        }
+        assert_eq!(handle.send(frame(0)).now_or_never(), None);
+    }
+
+    #[test]
+    fn a_session_that_takes_nothing_is_closed_at_its_bound_of_bytes() {
+        let (actor, handle, _) = actor(1);
+        let (session, outgoing) = handle.open_session();
+        let send = |bytes| actor.carry_out(Effect::Send { session, frame: vec![0; bytes] });
+        for _ in 0..limits::SESSION_WAITING_BYTES_MAX / FRAME {
+            send(FRAME);
+        }
+        assert_eq!(*outgoing.end.borrow(), None, "at the bound");
+        send(1);
+        assert_eq!(*outgoing.end.borrow(), Some(CloseCode::Timeout), "and one byte past it");
+    }
+
+    #[test]
+    fn a_session_that_takes_nothing_is_closed_at_its_bound_of_frames() {
+        let (actor, handle, _) = actor(1);
+        let (session, outgoing) = handle.open_session();
+        let send = || actor.carry_out(Effect::Send { session, frame: vec![0] });
+        (0..crate::session::FRAMES_WAITING_MAX).for_each(|_| send());
+        assert_eq!(*outgoing.end.borrow(), None, "at the bound");
+        send();
+        assert_eq!(*outgoing.end.borrow(), Some(CloseCode::Timeout), "and one past it");
+    }
+
+    #[test]
+    fn announcements_that_have_no_room_are_dropped() {
+        let (actor, _handle, mut announced) = actor(1);
+        for number in 0..=ANNOUNCEMENTS_WAITING_MAX as u32 {
+            let payload = number.to_le_bytes().to_vec();
+            actor.carry_out(Effect::Announce { space: SpaceId([0; 32]), payload });
+        }
+        let held: Vec<_> = std::iter::from_fn(|| announced.try_recv().ok()).collect();
+        assert_eq!(held.len(), ANNOUNCEMENTS_WAITING_MAX);
+        let last = (ANNOUNCEMENTS_WAITING_MAX as u32 - 1).to_le_bytes().to_vec();
+        assert_eq!(held.last().map(|(_, payload)| payload), Some(&last));
+    }
+}

@@ -60,3 +60,14 @@ impl Default for ShareOptions {
         Self { name: None, role: Role::Writer, life: Duration::from_millis(limits::INVITE_LIFE_MS) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_lives_for_a_day_unless_told_otherwise() {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!((ShareOptions::default().life, Duration::from_millis(limits::INVITE_LIFE_MS)), (day, day));
+    }
+}

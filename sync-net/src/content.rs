@@ -171,8 +171,7 @@ impl ContentHandler {
         writer: &mut FrameWriter,
     ) -> io::Result<()> {
         let chunks: Vec<ChunkEntry> = postcard::from_bytes(list).map_err(io::Error::other)?;
-        let asked = chunks.get(from..from.saturating_add(count)).filter(|_| count <= limits::CHUNK_REQUEST_MAX);
-        let asked = asked.ok_or(io::ErrorKind::InvalidInput)?.to_vec();
+        let asked = asked_for(&chunks, from, count).ok_or(io::ErrorKind::InvalidInput)?.to_vec();
         let mut offset: u64 = chunks[..from].iter().map(|chunk| u64::from(chunk.len)).sum();
         let folder_for_open = Arc::clone(folder);
         let file = blocking(move || folder_for_open.open_content(&content)).await?;
@@ -190,6 +189,11 @@ impl ContentHandler {
         }
         Ok(())
     }
+}
+
+/// The chunks that a request names, if it may ask for so many.
+fn asked_for(chunks: &[ChunkEntry], from: usize, count: usize) -> Option<&[ChunkEntry]> {
+    chunks.get(from..from.saturating_add(count)).filter(|_| count <= limits::CHUNK_REQUEST_MAX)
 }
 
 fn stored_list(store: &StoreCell, content: &ContentHash) -> io::Result<Option<Vec<u8>>> {
@@ -389,19 +393,17 @@ impl Fetcher {
         let content = wanted.content;
         let stored = stored_list(&self.engine.store, &content.hash)?;
         if let Some(list) = stored.filter(|list| list_hash(list) == content.list) {
-            let Some(room) = self.room_for(list.len()) else { return Ok(None) };
+            let Some(room) = room_for(&self.large_list, list.len()) else { return Ok(None) };
             return Ok(decode_list(&list, content.len).map(|chunks| (chunks, room)));
         }
         let (response, mut reader) = self.ask(peer, wanted, Want::List).await?;
         let ContentResponse::List { len } = response else {
             return Ok(None);
         };
-        // No chunk is empty, so a content has no more chunks than bytes.
-        let longest = content.len.saturating_add(1).saturating_mul(LISTED_CHUNK_BYTES);
-        if len as usize > limits::CHUNK_LIST_BYTES_MAX || u64::from(len) > longest {
+        if !may_be_listed(content.len, len) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let Some(room) = self.room_for(len as usize) else { return Ok(None) };
+        let Some(room) = room_for(&self.large_list, len as usize) else { return Ok(None) };
         let list = read_pieces(&mut reader, len as usize).await?;
         if list_hash(&list) != content.list {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the chunk list is not the one that was named"));
@@ -410,15 +412,6 @@ impl Fetcher {
         let chunks =
             chunks.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the chunk list does not add up"))?;
         Ok(Some((chunks, room)))
-    }
-
-    /// The right to hold a list of this length; `None` while somebody else holds a large one. Nobody waits for it, since
-    /// who waits would keep a slot that others could use.
-    fn room_for(&self, list_bytes: usize) -> Option<Room<'_>> {
-        if list_bytes <= limits::CHUNK_LIST_LARGE_BYTES {
-            return Some(None);
-        }
-        self.large_list.try_acquire().ok().map(Some)
     }
 
     /// Fetches what is missing from one peer; false when the peer does not have it.
@@ -458,6 +451,22 @@ impl Fetcher {
         reach("fetch.sealed");
         Ok(true)
     }
+}
+
+/// The right to hold a list of this length; `None` while somebody else holds a large one. Nobody waits for it, since who
+/// waits would keep a slot that others could use.
+fn room_for(large_list: &Semaphore, list_bytes: usize) -> Option<Room<'_>> {
+    if list_bytes <= limits::CHUNK_LIST_LARGE_BYTES {
+        return Some(None);
+    }
+    large_list.try_acquire().ok().map(Some)
+}
+
+/// Whether a content of this length may have a list of so many bytes: no chunk is empty, so there are no more of them than
+/// bytes.
+fn may_be_listed(content_len: u64, list_bytes: u32) -> bool {
+    let longest = content_len.saturating_add(1).saturating_mul(LISTED_CHUNK_BYTES);
+    list_bytes as usize <= limits::CHUNK_LIST_BYTES_MAX && u64::from(list_bytes) <= longest
 }
 
 fn offsets(chunks: &[ChunkEntry]) -> Vec<u64> {
@@ -560,5 +569,42 @@ mod tests {
         assert_eq!(requests(&chunks, &[0, 1, 2, 5, 6]), [(0, 3), (5, 2)]);
         assert_eq!(requests(&chunks, &(0..10).collect::<Vec<_>>()), [(0, 4), (4, 4), (8, 2)]);
         assert_eq!(requests(&chunks, &[]), []);
+    }
+
+    #[test]
+    fn requests_ask_for_so_many_chunks_and_no_more() {
+        let most = limits::CHUNK_REQUEST_MAX;
+        let chunks = vec![ChunkEntry { hash: ChunkHash([0; 32]), len: 1 }; most + 1];
+        let all: Vec<usize> = (0..=most).collect();
+        assert_eq!(requests(&chunks, &all[..most]), [(0, most)]);
+        assert_eq!(requests(&chunks, &all), [(0, most), (most, 1)]);
+        assert_eq!(asked_for(&chunks, 1, most).map(<[_]>::len), Some(most));
+        assert_eq!(asked_for(&chunks, 0, most + 1), None);
+        assert_eq!(asked_for(&chunks, 2, most), None, "behind the end");
+        assert_eq!(asked_for(&chunks, 0, usize::MAX), None);
+        // By bytes, too.
+        let chunks = vec![ChunkEntry { hash: ChunkHash([0; 32]), len: (REQUEST_BYTES / 4) as u32 }; 5];
+        assert_eq!(requests(&chunks, &[0, 1, 2, 3, 4]), [(0, 4), (4, 1)]);
+    }
+
+    #[test]
+    fn one_large_list_is_held_at_a_time() {
+        let large = Semaphore::new(1);
+        let is_small = |bytes| matches!(room_for(&large, bytes), Some(None));
+        let held = room_for(&large, limits::CHUNK_LIST_LARGE_BYTES + 1);
+        assert!(matches!(held, Some(Some(_))));
+        assert!(room_for(&large, limits::CHUNK_LIST_LARGE_BYTES + 1).is_none());
+        assert!(is_small(limits::CHUNK_LIST_LARGE_BYTES));
+        drop(held);
+        assert!(room_for(&large, limits::CHUNK_LIST_LARGE_BYTES + 1).is_some());
+    }
+
+    #[test]
+    fn a_list_is_as_long_as_it_may_be_and_no_longer() {
+        let most = limits::CHUNK_LIST_BYTES_MAX as u32;
+        assert!(may_be_listed(u64::MAX, most));
+        assert!(!may_be_listed(u64::MAX, most + 1));
+        // A content of ten bytes has ten chunks at the most.
+        assert!(may_be_listed(10, 11 * 37) && !may_be_listed(10, 11 * 37 + 1));
     }
 }

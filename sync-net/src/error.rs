@@ -64,6 +64,9 @@ pub enum NodeError {
         /// The folder.
         folder: String,
     },
+    /// Another kith keeps the directory, or one that it lies in.
+    #[error("{0} is a folder of another kith, with a home of its own")]
+    Taken(PathBuf),
     /// This device is in that space already.
     #[error("this device has joined it already: it is the folder {0}")]
     AlreadyJoined(String),
@@ -130,7 +133,7 @@ impl NodeError {
                 NodeErrorKind::Refused
             }
             Self::Unreachable { .. } => NodeErrorKind::Unreachable,
-            Self::Store(StoreError::Locked) => NodeErrorKind::Locked,
+            Self::Taken(_) | Self::Store(StoreError::Locked) => NodeErrorKind::Locked,
             Self::Store(StoreError::Schema { .. }) | Self::Protocol { .. } => NodeErrorKind::Incompatible,
             Self::Home { .. } | Self::Network(_) | Self::Store(_) | Self::Stopped => NodeErrorKind::Failed,
             Self::Refused(_) => NodeErrorKind::Internal,

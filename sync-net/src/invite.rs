@@ -162,4 +162,17 @@ mod tests {
     fn the_secret_is_not_shown() {
         assert!(!format!("{:?}", invite()).contains("0202"));
     }
+
+    #[test]
+    fn an_invite_names_so_many_addresses_and_no_more() {
+        let host = iroh::SecretKey::from_bytes(&[3; 32]).public();
+        let addresses = |count: usize| {
+            let address = |port: usize| SocketAddr::from(([127, 0, 0, 1], port as u16 + 1));
+            let host = (0..count).fold(EndpointAddr::new(host), |host, port| host.with_ip_addr(address(port)));
+            let text = Invite::new(SpaceId([1; 32]), &SecretKey::from_bytes(&[2; 32]), host).to_string();
+            text.parse::<Invite>().expect("is an invite").host().addrs.len()
+        };
+        assert_eq!(addresses(ADDRESSES_MAX), ADDRESSES_MAX);
+        assert_eq!(addresses(ADDRESSES_MAX + 1), ADDRESSES_MAX);
+    }
 }

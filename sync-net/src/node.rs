@@ -39,7 +39,8 @@ use crate::{
     endpoint,
     error::NodeError,
     folder::{
-        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, trash::Kept, trash_dir,
+        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, check_untaken,
+        trash::Kept, trash_dir,
     },
     gossip::{self, GossipHandler},
     guests::Guests,
@@ -254,7 +255,7 @@ impl Node {
     /// Makes a directory a folder and an invite for it. A directory that is a folder already only gets the invite.
     ///
     /// # Errors
-    /// When the directory cannot be used, or overlaps with another folder.
+    /// When the directory cannot be used, overlaps with another folder, or is one of another node.
     pub async fn share(&self, dir: &Path, options: ShareOptions) -> Result<Shared, NodeError> {
         let path = existing_dir(dir)?;
         let known = self.folder_at(&path);
@@ -263,6 +264,7 @@ impl Node {
             None => {
                 let name = self.free_name(options.name.as_deref(), &path)?;
                 self.check_overlap(&path)?;
+                check_untaken(&path, None)?;
                 let created = Command::CreateSpace {
                     name: name.clone(),
                     device_name: self.0.name.clone(),
@@ -306,6 +308,7 @@ impl Node {
         if let Some(held) = self.running_in(&invite.space()) {
             return Err(NodeError::AlreadyJoined(held));
         }
+        check_untaken(path, Some(invite.space()))?;
         self.0.lookup.add_endpoint_info(invite.host().clone());
         let welcome = join::join(&self.0.endpoint, self.0.own, &self.0.name, invite).await?;
         let space = invite.space();

@@ -130,6 +130,15 @@ impl Daemon {
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
     }
 
+    /// Starts the daemon, which somebody else's handle of the same home then stops.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_and_forget(self) {
+        self.start();
+        std::mem::forget(self);
+    }
+
     /// Stops the daemon as a user would.
     ///
     /// # Panics
@@ -144,9 +153,19 @@ impl Daemon {
     /// # Panics
     /// When there is none.
     pub fn kill(&self) {
-        let pid = self.pid().to_string();
-        let killed = Command::new("kill").args(["-9", &pid]).status().expect("kill runs");
-        assert!(killed.success(), "there is a process {pid}");
+        signal("KILL", self.pid());
+    }
+
+    /// Lets the daemon stand still while something is done.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn halted<T>(&self, work: impl FnOnce() -> T) -> T {
+        let pid = self.pid();
+        signal("STOP", pid);
+        let result = work();
+        signal("CONT", pid);
+        result
     }
 
     /// The most memory that the daemon has had, in bytes.
@@ -160,6 +179,11 @@ impl Daemon {
         let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
         kib * 1024
     }
+}
+
+fn signal(name: &str, pid: u64) {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
+    assert!(sent.success(), "there is a process {pid}");
 }
 
 impl Drop for Daemon {

@@ -16,6 +16,10 @@ use crate::{
 
 /// How often a command is tried whose daemon died under it.
 const TRIES: usize = 10;
+/// How often the status of a daemon is looked at until it has heard of all renames.
+const STATUS_TRIES: usize = 2_000;
+/// Files that give their name to another one.
+const CHAINS: u64 = 8;
 /// Bytes of a file that rests in no document.
 const LARGE_BYTES: usize = 300_000;
 /// Edits of one file, more than a snapshot waits for.
@@ -61,6 +65,9 @@ pub fn live(program: &Path, victim: Victim, point: &str, nth: u64) -> bool {
     pair.wait();
     if point.starts_with("snapshot") {
         pair.edit_much();
+    }
+    if point == "write.put-aside" {
+        pair.rename_while_halted(victim);
     }
     for daemon in [&pair.a, &pair.b] {
         // One that ends in the middle of this is gone, too.
@@ -137,6 +144,30 @@ impl Pair {
         }
     }
 
+    /// Files of the other device take the names of others that move on, while this one stands still, so that it hears of
+    /// many at once.
+    fn rename_while_halted(&self, victim: &Daemon) {
+        let other = if std::ptr::eq(victim, &self.a) { &self.b } else { &self.a };
+        let before = commits(other);
+        let told = victim.halted(|| {
+            // In one go it would be read as an edit of what is under the name.
+            [('b', 'c', 1), ('a', 'b', 2)].into_iter().all(|(from, to, step)| {
+                for index in 0..CHAINS {
+                    let name = |place: char| other.folder.join(format!("chain {index} {place}"));
+                    fs::rename(name(from), name(to)).expect("renames");
+                }
+                (0..STATUS_TRIES).any(|_| commits(other) >= before + step * CHAINS)
+            })
+        });
+        assert!(
+            told,
+            "a rename makes a commit
+{}",
+            other.log()
+        );
+        self.wait();
+    }
+
     fn check(&self, at: &str) {
         assert_eq!(differences(&self.a.folder, &self.b.folder), Vec::<String>::new(), "{at}");
         for daemon in [&self.a, &self.b] {
@@ -145,6 +176,12 @@ impl Pair {
         }
         check_edits(&self.a.folder, at);
     }
+}
+
+fn commits(daemon: &Daemon) -> u64 {
+    let output = daemon.kith(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("is JSON");
+    status["folders"][0]["commits"].as_u64().expect("a number")
 }
 
 fn text(path: &Path) -> &str {
@@ -168,10 +205,24 @@ fn populate(folder: &Path) {
     }
     put(folder, "log.txt", "one\ntwo\nthree\nfour\nfive\n");
     put(folder, "long.txt", "start\n");
-    for name in
-        ["of host/inside.txt", "of joiner/inside.txt", "deep/er/inside.txt", "h1.txt", "h2.txt", "j1.txt", "j2.txt"]
-    {
+    for name in [
+        "of host/inside.txt",
+        "of joiner/inside.txt",
+        "deep/er/inside.txt",
+        "h1.txt",
+        "h2.txt",
+        "j1.txt",
+        "j2.txt",
+        "s1.txt",
+        "s2.txt",
+    ] {
         put(folder, name, name);
+    }
+    for index in 0..CHAINS {
+        for place in ['a', 'b'] {
+            let name = format!("chain {index} {place}");
+            put(folder, &name, &name);
+        }
     }
     for name in ["gone by host.bin", "gone by joiner.bin", "new by host.bin", "new by joiner.bin", "both.bin"] {
         put(folder, name, large(name));

@@ -156,7 +156,7 @@ macro_rules! each_target {
 
 mod seeds_and_random_inputs {
     each_target! {
-        announcement body change chunk_list commit cut entry folder_local folder_plan frame hello invite membership path
+        announcement apply body change chunk_list commit cut entry folder_local folder_plan frame hello invite membership path preflight
         store text_diff text_merge tree vector
     }
 }

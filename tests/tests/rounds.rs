@@ -44,6 +44,8 @@ struct Device {
     stopped: bool,
     /// Documents that the folder could not read.
     unreadable: Vec<DocId>,
+    /// How many edits came at once, each time.
+    edits: Vec<usize>,
 }
 
 /// Nothing in these tests is displaced.
@@ -57,8 +59,15 @@ impl Device {
     fn new() -> Self {
         let key = SecretKey::from_bytes(&[1; 32]);
         let engine = Engine::open(Store::in_memory().expect("opens"), key, [0; 32]).expect("opens");
-        let mut device =
-            Self { engine, space: SpaceId([0; 32]), mono_ms: 1, settled: None, stopped: false, unreadable: Vec::new() };
+        let mut device = Self {
+            engine,
+            space: SpaceId([0; 32]),
+            mono_ms: 1,
+            settled: None,
+            stopped: false,
+            unreadable: Vec::new(),
+            edits: Vec::new(),
+        };
         let founding = Command::CreateSpace {
             name: "space".into(),
             device_name: "device".into(),
@@ -81,7 +90,7 @@ impl Device {
     }
 
     /// A folder over this disk, as it is after a start.
-    fn start(&mut self, folder: u32, disk: Disk) -> Rounds {
+    fn start(&mut self, folder: u32, disk: &Arc<Disk>) -> Rounds {
         let spaces = self.engine.store().read().expect("reads").spaces().expect("reads");
         let (space_handle, row) = spaces.into_iter().find(|(_, row)| row.id == self.space).expect("is in the space");
         let mut rounds = Rounds::new(Parts {
@@ -91,7 +100,7 @@ impl Device {
             replica: row.replica,
             root: disk.root_identity().expect("looks").expect("is there"),
             caught_up: true,
-            fs: Arc::new(disk),
+            fs: Arc::clone(disk) as Arc<dyn Fs>,
             base: Arc::new(Mutex::new(Base::default())),
             threads: 1,
             hold_above: sync_core::limits::HOLD_ENTRIES_MIN,
@@ -127,6 +136,7 @@ impl Host for Device {
         if self.stopped {
             return Err(Stopped.into());
         }
+        self.edits.push(edits.len());
         match self.turn(Input::Edit { space: self.space, edits, ticket: Ticket(0) }) {
             Some(Outcome::Edited { stale, .. }) => Ok(stale),
             other => panic!("an edit is answered: {other:?}"),
@@ -181,6 +191,7 @@ struct Folder {
     device: Device,
     rounds: Rounds,
     handle: u32,
+    disk: Arc<Disk>,
     dir: tempfile::TempDir,
 }
 
@@ -188,14 +199,14 @@ impl Folder {
     fn new() -> Self {
         let mut device = Device::new();
         let dir = tempfile::tempdir().expect("temporary directory");
-        let disk = Disk::open(dir.path()).expect("opens");
+        let disk = Arc::new(Disk::open(dir.path()).expect("opens"));
         let path = dir.path().to_str().expect("is text").to_owned();
         let root = disk.root_identity().expect("looks").expect("is there");
         let row = FolderRow { space: device.space, path, name: "folder".into(), root, caught_up: true };
         let added = device.turn(Input::Command { command: Command::AddFolder { row }, ticket: Ticket(0) });
         let Some(Outcome::Folder(handle)) = added else { panic!("a folder is added") };
-        let rounds = device.start(handle, disk);
-        Self { device, rounds, handle, dir }
+        let rounds = device.start(handle, &disk);
+        Self { device, rounds, handle, disk, dir }
     }
 
     fn hint(&mut self, path: &str) {
@@ -243,10 +254,11 @@ impl Folder {
     }
 
     fn restart(&mut self) {
-        let disk = Disk::open(self.dir.path()).expect("opens");
+        self.disk.release();
+        self.disk = Arc::new(Disk::open(self.dir.path()).expect("opens"));
         self.device.stopped = false;
         self.device.settled = None;
-        self.rounds = self.device.start(self.handle, disk);
+        self.rounds = self.device.start(self.handle, &self.disk);
     }
 }
 
@@ -325,6 +337,29 @@ fn a_folder_whose_directory_is_another_one_stands_still() {
 }
 
 #[test]
+fn a_folder_whose_directory_another_process_has_stands_still_until_that_ends() {
+    let mut folder = Folder::new();
+    fs::write(folder.dir.path().join("file"), "one").expect("writes");
+    folder.rest();
+    folder.disk.release();
+    let other = Disk::open(folder.dir.path()).expect("opens");
+    assert!(other.claim());
+    fs::remove_file(folder.dir.path().join("file")).expect("removes");
+    folder.rounds = folder.device.start(folder.handle, &folder.disk);
+    assert_eq!(folder.rounds.report().halted.as_deref(), Some("another kith that runs has its directory"));
+    // It looks again now and then, and not sooner.
+    let begun = folder.device.mono_ms;
+    round_at(&mut folder, begun);
+    drop(other);
+    round_at(&mut folder, begun + limits::HALTED_EVERY_MS - 1);
+    assert!(folder.rounds.report().halted.is_some());
+    folder.device.mono_ms += 1;
+    folder.device.settled = None;
+    folder.rest();
+    assert_eq!((folder.rounds.report().halted, folder.rounds.report().files), (None, 0));
+}
+
+#[test]
 fn a_document_that_automerge_fails_on_stands_still_and_nothing_else_does() {
     let mut folder = Folder::new();
     folder.save("bad", "0\n");
@@ -393,4 +428,115 @@ fn has_snapshot(folder: &Folder, doc: DocId) -> bool {
     let rows = author::documents(&folder.device.engine, &folder.device.space).expect("reads");
     let snapshot = folder.device.engine.store().read().expect("reads");
     snapshot.doc_snapshot(rows[&doc].handle).expect("reads").is_some()
+}
+
+/// Rounds at this time, whether or not anything is due.
+fn round_at(folder: &mut Folder, mono_ms: u64) -> usize {
+    folder.device.mono_ms = mono_ms;
+    folder.rounds.round(&mut folder.device).expect("the engine runs");
+    folder.device.engine.documents(&folder.device.space).len()
+}
+
+#[test]
+fn a_file_is_read_once_its_writer_has_paused() {
+    let mut folder = Folder::new();
+    folder.rest();
+    let saved = folder.device.mono_ms;
+    folder.save("file", "one");
+    assert_eq!(round_at(&mut folder, saved + limits::SETTLE_MS - 1), 0);
+    assert_eq!(round_at(&mut folder, saved + limits::SETTLE_MS), 1);
+}
+
+#[test]
+fn a_file_whose_writer_never_pauses_is_read_now_and_then() {
+    let mut folder = Folder::new();
+    folder.rest();
+    let begun = folder.device.mono_ms;
+    for ms in (0..limits::SETTLE_MS_MAX).step_by(limits::SETTLE_MS as usize - 1) {
+        assert_eq!(round_at(&mut folder, begun + ms), 0);
+        folder.save("file", &ms.to_string());
+    }
+    assert_eq!(round_at(&mut folder, begun + limits::SETTLE_MS_MAX - 1), 0);
+    folder.save("file", "and on");
+    assert_eq!(round_at(&mut folder, begun + limits::SETTLE_MS_MAX), 1);
+}
+
+#[test]
+fn a_file_that_vanished_is_awaited_so_long_and_no_longer() {
+    let mut folder = Folder::new();
+    fs::write(folder.dir.path().join("file"), "one").expect("writes");
+    folder.rest();
+    fs::remove_file(folder.dir.path().join("file")).expect("removes");
+    let vanished = folder.device.mono_ms;
+    folder.hint("file");
+    for (ms, files) in [(limits::SETTLE_MS, 1), (limits::VANISH_MS - 1, 1), (limits::VANISH_MS, 0)] {
+        round_at(&mut folder, vanished + ms);
+        assert_eq!(folder.rounds.report().files, files, "after {ms} ms");
+    }
+}
+
+#[test]
+fn the_whole_folder_is_looked_at_now_and_then() {
+    let mut folder = Folder::new();
+    folder.rest();
+    let quarter = limits::RESCAN_EVERY_MS / 4;
+    for documents in 1..5 {
+        let due = folder.rounds.next_ms().expect("a scan is due some time");
+        let wait = due - folder.device.mono_ms;
+        assert!((3 * quarter..5 * quarter).contains(&wait), "{wait} ms");
+        // Nobody tells of it.
+        fs::write(folder.dir.path().join(documents.to_string()), documents.to_string()).expect("writes");
+        assert_eq!(round_at(&mut folder, due - 1), documents - 1);
+        assert_eq!(round_at(&mut folder, due), documents);
+        folder.rest();
+    }
+}
+
+#[test]
+fn what_could_not_be_submitted_is_tried_again_by_a_scan() {
+    let mut folder = Folder::new();
+    folder.save("bad", "0\n");
+    folder.rest();
+    let bad = folder.device.engine.documents(&folder.device.space)[0];
+    let last = folder.edit_elsewhere(bad, "1\n");
+    probe::panic_on(Some(last));
+    folder.calm();
+    folder.save("bad", "mine\n");
+    let failed = folder.device.mono_ms + limits::SETTLE_MS;
+    round_at(&mut folder, failed);
+    let again = failed + limits::UNREADABLE_RETRY_MS;
+    assert_eq!(folder.rounds.next_ms(), Some(again));
+    // By a scan: what nobody told of is seen as well.
+    fs::write(folder.dir.path().join("other"), "other").expect("writes");
+    assert_eq!(round_at(&mut folder, again - 1), 1);
+    assert_eq!(round_at(&mut folder, again), 2);
+    assert_eq!(folder.rounds.next_ms(), Some(again + limits::UNREADABLE_RETRY_MS), "it failed again");
+    probe::panic_on(None);
+}
+
+#[test]
+fn an_import_goes_in_batches() {
+    let mut folder = Folder::new();
+    for number in 0..=limits::FOLDER_BATCH {
+        fs::write(folder.dir.path().join(number.to_string()), number.to_string()).expect("writes");
+    }
+    folder.rest();
+    assert_eq!(folder.device.edits, [limits::FOLDER_BATCH, 1]);
+}
+
+#[test]
+fn a_snapshot_is_kept_after_so_many_changes() {
+    let mut folder = Folder::new();
+    folder.save("file", "0\n");
+    folder.rest();
+    let doc = folder.device.engine.documents(&folder.device.space)[0];
+    let mut changes = 1;
+    while changes < limits::SNAPSHOT_EVERY_CHANGES {
+        assert!(!has_snapshot(&folder, doc), "{changes} changes");
+        folder.edit_elsewhere(doc, &format!("{changes}\n"));
+        folder.rest();
+        changes = author::documents(&folder.device.engine, &folder.device.space).expect("reads")[&doc].changes;
+    }
+    assert_eq!(changes, limits::SNAPSHOT_EVERY_CHANGES);
+    assert!(has_snapshot(&folder, doc));
 }

@@ -275,6 +275,40 @@ fn the_documents_keep_up_with_the_code() {
 }
 
 #[test]
+fn every_limit_has_its_tests() {
+    let testing = read("docs/testing.md");
+    let table = testing.split("\n## Limits\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let (libraries, tests) = (rust_files(LIBRARIES), rust_files(SOURCES));
+    let libraries: String = libraries.iter().map(|path| read(path)).collect();
+    let tests: String = tests.iter().map(|path| read(path)).collect();
+    let mut found = Vec::new();
+    for limit in between(&read("sync-core/src/limits.rs"), "pub const ", ":") {
+        if !rows.iter().any(|row| row[0].trim_matches('`') == limit) {
+            found.push(format!("{limit} is not in the table of limits of docs/testing.md"));
+        }
+    }
+    for row in &rows {
+        let limit = row[0].trim_matches('`');
+        if !libraries.contains(&format!("const {limit}:")) {
+            found.push(format!("{limit} is no constant any more"));
+        }
+        let named: Vec<String> = row.get(2).map(|tests| between(tests, "`", "`")).unwrap_or_default();
+        let named: Vec<&String> = named.iter().step_by(2).collect();
+        if named.is_empty() {
+            found.push(format!("{limit} has no test"));
+        }
+        let gone = named.into_iter().filter(|test| !tests.contains(&format!("fn {test}(")));
+        found.extend(gone.map(|test| format!("there is no test {test} of {limit}")));
+    }
+    assert_none("limits", &found);
+}
+
+#[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let machine = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
     let mut found = Vec::new();

@@ -18,6 +18,7 @@ pub mod input;
 pub mod invite;
 pub mod membership;
 pub mod path;
+pub mod preflight;
 pub mod seeds;
 pub mod store;
 pub mod text;
@@ -31,6 +32,7 @@ pub type Check = fn(&[u8]);
 /// Every target by its name: that of its binary, of its seeds and of its regressions.
 pub const TARGETS: &[(&str, Check)] = &[
     ("announcement", wire::announcement),
+    ("apply", preflight::apply),
     ("body", commit::body),
     ("change", change::change),
     ("chunk_list", content::chunk_list),
@@ -44,6 +46,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("invite", invite::invite),
     ("membership", membership::membership),
     ("path", path::path),
+    ("preflight", preflight::preflight),
     ("store", store::store),
     ("text_diff", text::text_diff),
     ("text_merge", text::text_merge),

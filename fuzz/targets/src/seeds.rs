@@ -64,6 +64,7 @@ pub fn seeds() -> Vec<Seed> {
 
 /// Targets that draw all their structure from choices.
 const STRUCTURED: &[&str] = &[
+    "apply",
     "commit",
     "cut",
     "entry",
@@ -72,6 +73,7 @@ const STRUCTURED: &[&str] = &[
     "hello",
     "invite",
     "membership",
+    "preflight",
     "store",
     "tree",
     "vector",

@@ -217,6 +217,7 @@ impl PackedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ids::InviteKey, member::Role};
 
     fn items(count: usize) -> Body {
         let item = Item::Promotion { doc: DocId([1; 32]), of: ChangeHash([2; 32]), hash: ChangeHash([3; 32]) };
@@ -253,5 +254,44 @@ mod tests {
         let mut bytes = items(1).encode().expect("small");
         bytes.push(0);
         assert_eq!(Body::decode(&bytes, BodyKind::Changes), Err(BodyError::Malformed));
+    }
+
+    #[test]
+    fn membership_operations_hold_at_the_limit_and_one_past_it() {
+        let op = MemberOp::Invite { key: InviteKey([1; 32]), role: Role::Reader, uses: 1, expires_ms: 0 };
+        let ops = |count| Body::Membership(vec![op.clone(); count]);
+        let body = ops(limits::MEMBER_OPS_MAX);
+        let bytes = body.encode().expect("at the limit");
+        assert_eq!(Body::decode(&bytes, BodyKind::Membership), Ok(body));
+        let past = ops(limits::MEMBER_OPS_MAX + 1);
+        assert_eq!(past.encode(), Err(BodyError::TooLarge));
+        assert_eq!(Body::decode(&past.to_postcard(), BodyKind::Membership), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn bodies_hold_at_the_longest_and_one_byte_past_it() {
+        let change = |len: usize| Body::Changes(vec![Item::Change { doc: DocId([1; 32]), bytes: vec![0; len] }]);
+        let around = change(0).to_postcard().len();
+        // The length of so many bytes takes two bytes more than that of none.
+        let longest = change(limits::BODY_BYTES_MAX - around - 2);
+        let bytes = longest.encode().expect("at the limit");
+        assert_eq!(bytes.len(), limits::BODY_BYTES_MAX);
+        assert_eq!(Body::decode(&bytes, BodyKind::Changes).as_ref(), Ok(&longest));
+        assert_eq!(PackedBody::Plain(bytes.clone()).unpack().as_deref(), Ok(&bytes[..]));
+        assert_eq!(PackedBody::pack(&bytes).unpack().as_deref(), Ok(&bytes[..]));
+
+        let past = change(limits::BODY_BYTES_MAX - around - 1);
+        assert_eq!(past.encode(), Err(BodyError::TooLarge));
+        let bytes = past.to_postcard();
+        assert_eq!(Body::decode(&bytes, BodyKind::Changes), Err(BodyError::TooLarge));
+        assert_eq!(PackedBody::pack(&bytes).unpack(), Err(BodyError::TooLarge));
+        assert_eq!(PackedBody::Plain(bytes).unpack(), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn only_bodies_above_a_size_are_compressed() {
+        let zeros = |len: usize| PackedBody::pack(&vec![0; len]);
+        assert!(matches!(zeros(limits::COMPRESS_ABOVE_BYTES), PackedBody::Plain(_)));
+        assert!(matches!(zeros(limits::COMPRESS_ABOVE_BYTES + 1), PackedBody::Zstd { .. }));
     }
 }

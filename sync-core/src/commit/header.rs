@@ -145,4 +145,36 @@ mod tests {
         header.parents.push(CommitHash([16; 32]));
         assert!(matches!(Header::decode(&header.encode()), Err(CommitError::Rule(_))));
     }
+
+    #[test]
+    fn auth_at_the_limit_passes_and_one_more_does_not() {
+        let (_, mut header, _) = super::super::tests::sample();
+        let hashes = |count: usize| (0..count).map(|i| CommitHash([i as u8; 32])).collect();
+        header.auth = hashes(limits::AUTH_MAX);
+        assert!(Header::decode(&header.encode()).is_ok());
+        header.auth = hashes(limits::AUTH_MAX + 1);
+        assert!(matches!(Header::decode(&header.encode()), Err(CommitError::Rule(_))));
+    }
+
+    #[test]
+    fn a_header_is_refused_by_its_length_before_it_is_read() {
+        let (_, mut header, _) = super::super::tests::sample();
+        header.auth = vec![CommitHash([1; 32]); (limits::HEADER_BYTES_MAX - header.encode().len()) / 32];
+        let bytes = header.encode();
+        assert!(limits::HEADER_BYTES_MAX - bytes.len() < 32, "the longest that fits");
+        assert!(matches!(Header::decode(&bytes), Err(CommitError::Rule(_))));
+        let exact = [&bytes[..], &vec![0; limits::HEADER_BYTES_MAX - bytes.len()]].concat();
+        assert!(Header::decode(&exact).is_err());
+        header.auth.push(CommitHash([1; 32]));
+        assert_eq!(Header::decode(&header.encode()), Err(CommitError::Header));
+    }
+
+    #[test]
+    fn a_body_may_be_said_to_be_as_long_as_one_may_be() {
+        let (_, mut header, _) = super::super::tests::sample();
+        header.body_len = limits::BODY_BYTES_MAX as u32;
+        assert!(Header::decode(&header.encode()).is_ok());
+        header.body_len += 1;
+        assert_eq!(Header::decode(&header.encode()), Err(CommitError::Rule("the body is too long")));
+    }
 }

@@ -57,4 +57,26 @@ mod tests {
         let empty = ChunkEntry { hash: ChunkHash([1; 32]), len: 0 };
         assert_eq!(decode_list(&encode_list(&[empty]), 0), None);
     }
+
+    #[test]
+    fn chunks_hold_at_the_longest_and_one_byte_past_it() {
+        let one = |len: usize| encode_list(&[ChunkEntry { hash: ChunkHash([1; 32]), len: len as u32 }]);
+        let most = limits::CHUNK_BYTES_MAX;
+        assert!(decode_list(&one(most), most as u64).is_some());
+        assert_eq!(decode_list(&one(most + 1), most as u64 + 1), None);
+    }
+
+    #[test]
+    fn lists_hold_at_the_limit_and_one_past_it() {
+        let of = |count: usize, len: u32| {
+            let list = encode_list(&vec![ChunkEntry { hash: ChunkHash([1; 32]), len }; count]);
+            (list.len(), decode_list(&list, count as u64 * u64::from(len)).is_some())
+        };
+        assert!(of(limits::CHUNKS_MAX, 1).1);
+        assert!(!of(limits::CHUNKS_MAX + 1, 1).1);
+        // The longest chunks take four bytes each for their length, and still fit.
+        let (bytes, is_some) = of(limits::CHUNKS_MAX, limits::CHUNK_BYTES_MAX as u32);
+        assert!(is_some && bytes <= limits::CHUNK_LIST_BYTES_MAX, "{bytes}");
+        assert_eq!(decode_list(&vec![0; limits::CHUNK_LIST_BYTES_MAX + 1], 0), None);
+    }
 }

@@ -78,4 +78,18 @@ mod tests {
         let (empty, none) = cut(&b""[..], 0).expect("reads");
         assert_eq!((empty.len, none.len()), (0, 0));
     }
+
+    #[test]
+    fn the_average_chunk_stays_between_its_ends() {
+        let (smallest, largest) = limits::CHUNK_AVERAGE_BYTES;
+        // Where the root of 36 times the size passes each end.
+        let size_of = |average: u32| u64::from(average).pow(2).div_ceil(36);
+        assert_eq!(chunk_average(0), smallest);
+        assert_eq!(chunk_average(size_of(smallest)), smallest);
+        assert_eq!(chunk_average(size_of(smallest + 1)), 2 * smallest);
+        assert_eq!(chunk_average(size_of(largest / 2)), largest / 2);
+        for size in [size_of(largest / 2 + 1), size_of(largest), size_of(largest) + 1, u64::MAX] {
+            assert_eq!(chunk_average(size), largest);
+        }
+    }
 }

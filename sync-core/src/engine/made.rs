@@ -140,3 +140,22 @@ impl DraftPast<'_, '_, '_> {
         self.looked.use_root(self.doc, actor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_much_of_the_past_is_read_and_no_more() {
+        let mut looked = Looked::default();
+        assert!(looked.read(limits::COMMIT_PAST_BYTES_MAX - 1).is_ok());
+        assert!(looked.read(1).is_ok());
+        assert!(matches!(looked.read(1), Err(Unread::TooMuch)));
+        assert!(matches!(Looked::default().read(usize::MAX), Err(Unread::TooMuch)));
+        // Roots that are read ahead count by themselves, and the last one may go beyond.
+        let mut looked = Looked { root_bytes: limits::COMMIT_PAST_BYTES_MAX - 1, ..Looked::default() };
+        assert!(looked.has_room_for_roots());
+        looked.root_bytes += 1;
+        assert!(!looked.has_room_for_roots());
+    }
+}

@@ -14,6 +14,8 @@
 //! the one that lost, `command` is what the host asks for. Documents are opened by [`history`](crate::history), for
 //! everybody else; only `repair` opens some, to commit again what was set aside.
 
+#[cfg(test)]
+mod bounds;
 mod command;
 mod commits;
 mod door;

@@ -29,7 +29,7 @@ pub(super) struct Session {
     /// Spaces in which our hello asked for silence, because we were catching up from somebody else.
     pub(super) silenced: BTreeSet<u32>,
     /// Hellos of spaces in which we do not know the peer yet: it may have joined by somebody else.
-    parked: Vec<SpaceHello>,
+    pub(super) parked: Vec<SpaceHello>,
     /// Messages about forks that the peer may still send.
     pub(super) fork_rounds_left: u32,
     /// Spaces of which the peer has another branch, and from which nothing is taken until it says hello again.

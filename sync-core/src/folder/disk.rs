@@ -8,9 +8,13 @@ use std::{
     io::{self, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::{
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags},
+    io::Errno,
+};
 
 use super::{
     fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed},
@@ -30,6 +34,8 @@ const DIR_MODE: Mode = Mode::from_raw_mode(0o777);
 pub struct Disk {
     root: OwnedFd,
     path: PathBuf,
+    /// Holds the lock on the directory as long as it is open.
+    claim: Mutex<Option<OwnedFd>>,
 }
 
 impl Disk {
@@ -39,7 +45,12 @@ impl Disk {
     /// When it is not there or is none.
     pub fn open(path: &Path) -> io::Result<Self> {
         let root = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, path: path.to_owned() })
+        Ok(Self { root, path: path.to_owned(), claim: Mutex::default() })
+    }
+
+    /// Gives up what [`Fs::claim`] took.
+    pub fn release(&self) {
+        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Where the root is.
@@ -55,7 +66,7 @@ impl Disk {
     pub fn identity_of(path: &Path) -> io::Result<Option<(u64, u64)>> {
         match rustix::fs::stat(path) {
             Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -191,7 +202,7 @@ impl Fs for Disk {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.fault() == super::Fault::NotFound => Ok(None),
             // A component became a link: what we knew is not there any more.
-            Err(error) if error.source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+            Err(error) if error.source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -212,7 +223,7 @@ impl Fs for Disk {
                         found: found(&statx),
                     }),
                     // Gone between the two calls.
-                    Err(rustix::io::Errno::NOENT) => {}
+                    Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -324,6 +335,28 @@ impl Fs for Disk {
         let bytes = |blocks: u64| blocks.saturating_mul(held.f_frsize);
         Ok(Space { free: bytes(held.f_bavail), total: bytes(held.f_blocks) })
     }
+
+    fn claim(&self) -> bool {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.is_some() {
+            return true;
+        }
+        // A lock is of an open file, and the handle of the root is none. It ends with the process, however that ends.
+        let lock = || {
+            let dir = rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(dir)
+        };
+        match lock() {
+            Ok(dir) => {
+                *claim = Some(dir);
+                true
+            }
+            Err(Errno::WOULDBLOCK) => false,
+            // A file system without locks keeps nobody out.
+            Err(_) => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -397,6 +430,20 @@ mod tests {
         assert!(was.is_some());
         std::fs::rename(&inner, outer.path().join("elsewhere")).expect("renames");
         assert_eq!(disk.root_identity().expect("looks"), None);
+    }
+
+    #[test]
+    fn a_directory_is_claimed_once() {
+        let (dir, one) = disk();
+        let other = Disk::open(dir.path()).expect("opens");
+        assert!(one.claim());
+        assert!(one.claim(), "again by the same");
+        assert!(!other.claim());
+        one.release();
+        assert!(other.claim());
+        assert!(!one.claim());
+        drop(other);
+        assert!(one.claim());
     }
 
     #[test]

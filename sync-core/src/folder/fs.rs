@@ -195,6 +195,8 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk does not say.
     fn space(&self) -> io::Result<Space>;
+    /// Takes the directory for this process, and says whether it has it: no other process then gets it.
+    fn claim(&self) -> bool;
     /// Makes our own directory in the root, and the one for temporary files in it, where they are not there.
     ///
     /// # Errors

@@ -293,3 +293,23 @@ fn a_revision_is_as_many_digits_as_name_one_commit() {
     assert!(matches!(named("0000000000000000"), Err(RevError::Unknown(_))));
     assert!(matches!(named("abc"), Err(RevError::NotARevision)));
 }
+
+#[test]
+fn the_shelf_holds_the_last_documents_and_no_more() {
+    let mut shelf = Shelf::default();
+    let documents: Vec<DocId> = (0..=limits::OPEN_DOCUMENTS_MAX)
+        .map(|number| {
+            let content = RootContent::Inline(Vec::new());
+            let root = RootSpec::file(SpaceId([1; 32]), None, &number.to_string(), content).build();
+            let doc = DocId::from(root.hash);
+            if number == limits::OPEN_DOCUMENTS_MAX {
+                assert_eq!(shelf.open.len(), number, "at the bound");
+            }
+            shelf.put(doc, Document::from_changes([&root.bytes]).expect("opens"), 1);
+            doc
+        })
+        .collect();
+    assert_eq!(shelf.open.len(), limits::OPEN_DOCUMENTS_MAX, "and one past it");
+    assert!(shelf.take(&documents[0]).is_none(), "the oldest went");
+    assert!(documents[1..].iter().all(|doc| shelf.take(doc).is_some()));
+}

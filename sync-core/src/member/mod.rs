@@ -435,4 +435,43 @@ mod tests {
         assert_eq!(membership.check_invite(&key50, 1000), Err(InviteRefusal::Expired));
         assert_eq!(membership.check_invite(&InviteKey([7; 32]), 0), Err(InviteRefusal::Unknown));
     }
+
+    #[test]
+    fn names_hold_at_the_limit_and_one_byte_past_it() {
+        assert!(is_good_name(&"x".repeat(limits::NAME_BYTES_MAX)));
+        assert!(!is_good_name(&"x".repeat(limits::NAME_BYTES_MAX + 1)));
+        assert!(!is_good_name(&format!("{}ü", "x".repeat(limits::NAME_BYTES_MAX - 1))), "bytes count, not letters");
+        let owner = key(1).device();
+        let named = |len: usize| {
+            let mut op = accept(key(2).device());
+            if let MemberOp::Accept { name, .. } = &mut op {
+                *name = "x".repeat(len);
+            }
+            let mut membership = founded();
+            membership.apply(space(), owner, &[invite(1, Role::Writer)]).expect("invites");
+            membership.apply(space(), owner, &[op])
+        };
+        assert_eq!(named(limits::NAME_BYTES_MAX), Ok(()));
+        assert_eq!(named(limits::NAME_BYTES_MAX + 1), Err(MemberError::Name));
+    }
+
+    #[test]
+    fn open_invites_hold_at_the_limit_and_one_past_it() {
+        let owner = key(1).device();
+        let mut membership = founded();
+        let numbered = |number: usize| {
+            let mut key = [7; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            MemberOp::Invite { key: InviteKey(key), role: Role::Reader, uses: 1, expires_ms: 1000 }
+        };
+        membership.apply(space(), owner, &[invite(1, Role::Writer)]).expect("invites");
+        for number in 1..limits::INVITES_OPEN_MAX {
+            membership.apply(space(), owner, &[numbered(number)]).expect("is within the bound");
+        }
+        let more = numbered(limits::INVITES_OPEN_MAX);
+        assert_eq!(membership.apply(space(), owner, &[more.clone()]), Err(MemberError::TooManyInvites));
+        // One that is used makes room.
+        membership.apply(space(), owner, &[accept(key(2).device())]).expect("takes in");
+        assert_eq!(membership.apply(space(), owner, &[more]), Ok(()));
+    }
 }

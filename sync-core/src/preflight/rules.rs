@@ -49,6 +49,9 @@ pub enum Fault {
     /// It increments, and no predecessor is a counter.
     #[error("it increments what is no counter")]
     NoCounter,
+    /// It increments an element of a text.
+    #[error("it increments in a text")]
+    IncrementInText,
     /// A value that its action does not take.
     #[error("its value is not one of such an action")]
     Value,
@@ -233,6 +236,8 @@ impl<'a, P: Past> Checker<'a, '_, P> {
             Action::Delete if !nothing => return Err(Fault::Value),
             Action::Delete => return Ok(None),
             Action::Increment if op.insert => return Err(Fault::Insert),
+            // Automerge takes it for a value when it lists what is at a place of a text, and panics over it.
+            Action::Increment if object == What::Text => return Err(Fault::IncrementInText),
             Action::Increment => {
                 match op.value {
                     Value::Int(by) if too_large(by) => return Err(Fault::Limit("an increment")),

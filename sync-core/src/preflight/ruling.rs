@@ -238,6 +238,8 @@ fn increments_are_of_counters_and_bounded() {
     let (list, first) = LIST_FIRST;
     fails((Op { object: list, key: first, ..increment }, vec![old(FIRST)]), Fault::NoCounter);
     fails((Op { insert: true, ..increment }, Vec::new()), Fault::Insert);
+    let in_text = Op { object: Some(old(TEXT)), key: Key::Element(old(LETTER)), ..increment };
+    fails((in_text, vec![old(LETTER)]), Fault::IncrementInText);
     let many = |count| verdict(&vec![by(Value::Int(1)); count]);
     assert_eq!(many(limits::CHANGE_INCREMENTS_MAX), Ok(()));
     assert_eq!(many(limits::CHANGE_INCREMENTS_MAX + 1), Err((20 + 1024, Fault::Limit("increments"))));

@@ -8,6 +8,8 @@
 //! Any redb error in a write ends the handle: the caller drops the store and opens it again.
 
 mod aside;
+#[cfg(test)]
+mod cache;
 mod edit;
 mod past;
 pub mod row;

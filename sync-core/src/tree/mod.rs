@@ -379,6 +379,20 @@ mod tests {
         assert_eq!(clash_name(".tar.gz", "010101"), ".tar (010101).gz");
     }
 
+    #[test]
+    fn directories_nest_so_deep_and_no_deeper() {
+        let doc = |depth: usize| DocId([depth as u8; 32]);
+        let nested = |depth: usize| {
+            let mut dir = entry(Kind::Dir, None, "d", 1);
+            dir.parent = depth.checked_sub(1).map(doc);
+            (doc(depth), dir)
+        };
+        let view = View::of(&(0..=limits::TREE_DEPTH_MAX).map(nested).collect());
+        let deepest = view.path_of(&doc(limits::TREE_DEPTH_MAX - 1)).expect("is shown");
+        assert_eq!(deepest.components().len(), limits::TREE_DEPTH_MAX);
+        assert_eq!(view.hidden, [(doc(limits::TREE_DEPTH_MAX), NameFault::TooDeep)]);
+    }
+
     proptest! {
         #[test]
         fn whatever_the_registers_say_the_view_is_a_tree(

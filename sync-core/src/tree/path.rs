@@ -173,10 +173,10 @@ mod tests {
         for name in ["", ".", "..", "a/b", "a\0", ".git", ".GIT", ".kith"] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
-        for name in ["a", "...", ".gitignore", "ü b", "-rf", &"x".repeat(255)] {
+        for name in ["a", "...", ".gitignore", "ü b", "-rf", &"x".repeat(limits::COMPONENT_BYTES_MAX)] {
             assert!(check_name(name).is_ok(), "{name:?}");
         }
-        assert_eq!(check_name(&"x".repeat(256)), Err(NameFault::TooLong));
+        assert_eq!(check_name(&"x".repeat(limits::COMPONENT_BYTES_MAX + 1)), Err(NameFault::TooLong));
     }
 
     #[test]

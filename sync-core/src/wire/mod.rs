@@ -384,4 +384,60 @@ mod tests {
         let bytes = [&[0_u8][..], &[0x80; 8], &[0x10]].concat();
         assert_eq!(decode(&bytes), Err(WireError::Malformed));
     }
+
+    #[test]
+    fn counts_in_messages_hold_at_the_limit_and_one_past_it() {
+        let (space, replica) = (SpaceTag([1; 16]), ReplicaId([2; 16]));
+        let spaces = |count| {
+            let hello = SpaceHello { space, flags: 0, vector: VersionVector::new(), root: [4; 32] };
+            Message::Hello { spaces: vec![hello; count] }
+        };
+        let ranges = |count| Message::Ask { space, ranges: vec![LogRange { replica, from: 1, to: 1 }; count] };
+        let headers = |count| {
+            let header = SignedHeader { header: vec![1; 300], signature: crate::commit::Signature::from([0; 64]) };
+            Message::Fork { space, replica, headers: vec![header; count] }
+        };
+        let cases: [(usize, &dyn Fn(usize) -> Message); 3] = [
+            (limits::HELLO_SPACES_MAX, &spaces),
+            (limits::ASK_RANGES_MAX, &ranges),
+            (limits::FORK_HEADERS_MAX, &headers),
+        ];
+        for (most, message) in cases {
+            assert_eq!(decode(&encode(&message(most))), Ok(message(most)));
+            assert_eq!(decode(&encode(&message(most + 1))), Err(WireError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_frame_is_read_up_to_its_bound() {
+        // What is in it is no message; only whether it is looked at changes.
+        assert_eq!(decode(&vec![0xff; limits::FRAME_BYTES_MAX]), Err(WireError::Malformed));
+        assert_eq!(decode(&vec![0xff; limits::FRAME_BYTES_MAX + 1]), Err(WireError::TooBig));
+    }
+
+    #[test]
+    fn an_announcement_holds_at_the_limit_and_one_byte_past_it() {
+        let with = |len: usize| {
+            let commit = crate::commit::Signed {
+                header: vec![1; len],
+                signature: crate::commit::Signature::from([0; 64]),
+                body: crate::commit::PackedBody::Plain(Vec::new()),
+            };
+            Announcement {
+                replica: ReplicaId([1; 16]),
+                n: 1,
+                hash: CommitHash([2; 32]),
+                counter: 0,
+                commit: Some(commit),
+            }
+        };
+        let around = postcard::to_stdvec(&with(128)).expect("plain data").len() - 128;
+        let most = with(limits::ANNOUNCEMENT_BYTES_MAX - around);
+        let bytes = encode_announcement(&most).expect("fits");
+        assert_eq!(bytes.len(), limits::ANNOUNCEMENT_BYTES_MAX);
+        assert_eq!(decode_announcement(&bytes), Ok(most));
+        let more = with(limits::ANNOUNCEMENT_BYTES_MAX - around + 1);
+        assert_eq!(encode_announcement(&more), None);
+        assert_eq!(decode_announcement(&postcard::to_stdvec(&more).expect("plain data")), Err(WireError::TooBig));
+    }
 }

@@ -1,6 +1,7 @@
 //! A folder of a node: the thread that follows a disk and a space, and what others share with it.
 
 pub(crate) mod requests;
+mod taken;
 pub(crate) mod trash;
 mod watcher;
 mod worker;
@@ -37,6 +38,7 @@ use crate::{
 };
 
 use requests::Request;
+pub(crate) use taken::check_untaken;
 use trash::Kept;
 pub(crate) use worker::{Worker, WorkerParts};
 
@@ -65,9 +67,9 @@ pub enum HeldDecision {
 
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    pub(crate) docs: Vec<DocId>,
+    pub(crate) docs: BTreeSet<DocId>,
     pub(crate) hints: BTreeSet<Hint>,
-    pub(crate) fetched: Vec<ContentHash>,
+    pub(crate) fetched: BTreeSet<ContentHash>,
     /// Look at everything: hints were lost.
     pub(crate) rescan: bool,
     /// The space was built again.
@@ -126,7 +128,7 @@ impl Mailbox {
 
     /// A content is here now.
     pub(crate) fn fetched(&self, content: ContentHash) {
-        self.post(|mail| mail.fetched.push(content));
+        self.post(|mail| mail.fetched.extend([content]));
     }
 
     /// The space was built again: what is known of it is read anew.
@@ -331,10 +333,40 @@ impl FolderHandle {
         {
             tracing::error!("a folder's thread had panicked");
         }
+        // Whoever still serves from the disk does not keep others from it.
+        self.shared.disk.release();
     }
 }
 
 /// Where a folder's displaced files are kept.
 pub(crate) fn trash_dir(home: &Path, folder: u32) -> PathBuf {
     home.join("trash").join(folder.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_hints_than_may_wait_are_one_scan() {
+        let mailbox = Mailbox::default();
+        let hint = |number: usize| Hint { path: RelPath::root().join(&number.to_string()), closed: false };
+        (0..HINTS_WAITING_MAX).for_each(|number| mailbox.hint(hint(number)));
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.hints.len(), mail.rescan), (HINTS_WAITING_MAX, false), "at the bound");
+        (0..=HINTS_WAITING_MAX).for_each(|number| mailbox.hint(hint(number)));
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.hints.len(), mail.rescan), (0, true), "and one past it");
+    }
+
+    #[test]
+    fn what_is_said_again_takes_no_more_room() {
+        let mailbox = Mailbox::default();
+        for _ in 0..10 {
+            mailbox.changed(vec![DocId([1; 32]), DocId([2; 32])]);
+            mailbox.fetched(ContentHash([3; 32]));
+        }
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.docs.len(), mail.fetched.len()), (2, 1));
+    }
 }

@@ -2,17 +2,21 @@
 //!
 //! Fields are plain and nothing is checked; only length, hash and checksum are made right, and even those can be set. It must
 //! not name `automerge`, and must not grow rules: what is refused is for `sync_core::preflight` to say. `column` encodes
-//! columns, `document` builds document chunks.
+//! columns, `document` builds document chunks, `parts` takes a change apart.
 
 pub mod column;
 pub mod document;
+pub mod parts;
 
 use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::DeflateEncoder};
 use sha2::{Digest as _, Sha256};
 
-pub use self::document::{Document, DocumentChange, DocumentOp};
+pub use self::{
+    document::{Document, DocumentChange, DocumentOp},
+    parts::Parts,
+};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 /// Type of a chunk that holds a whole document.
@@ -329,6 +333,12 @@ pub fn hash(kind: u8, content: &[u8]) -> [u8; 32] {
     hasher.update(column::uleb(content.len() as u64));
     hasher.update(content);
     hasher.finalize().into()
+}
+
+/// The hash of a whole chunk, whatever is in it.
+#[must_use]
+pub fn hash_of(chunk: &[u8]) -> [u8; 32] {
+    Sha256::digest(&chunk[8..]).into()
 }
 
 const fn checksum(hash: &[u8; 32]) -> [u8; 4] {

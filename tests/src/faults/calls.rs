@@ -139,6 +139,7 @@ impl Bench {
             Call::SaveAndLoad => self.save_and_load().map(|doc| self.compare(&doc)),
             Call::PutAfterLoad => edit(&mut self.save_and_load()?, 1).map(|()| None),
             Call::Changes => Ok(self.changes()),
+            Call::FrontOfText => self.front_of_text(),
             Call::FreshPeer => self.fresh_peer(),
             Call::SyncNewPeer => Ok(Some(self.sync_new_peer())),
             Call::Rescue => Automerge::rescue(&self.doc.save()).map(|_| None).map_err(text),
@@ -201,6 +202,11 @@ impl Bench {
         let heads = self.doc.get_heads();
         let lacks = heads.iter().filter(|head| !changes.iter().any(|change| change.hash() == **head)).count();
         (lacks > 0).then(|| format!("{lacks} of {} heads lacking", heads.len()))
+    }
+
+    fn front_of_text(&self) -> Said {
+        let (_, object) = self.doc.get(ROOT, "text").map_err(text)?.ok_or("no text")?;
+        self.doc.get_all(&object, 0).map(|values| Some(format!("{} values", values.len()))).map_err(text)
     }
 
     fn fresh_peer(&self) -> Said {

@@ -176,6 +176,14 @@ pub(super) fn missing_element_set() -> Input {
     one(&next().with([set_missing_element(77)]))
 }
 
+/// A counter in the text, and one more.
+pub(super) fn increment_in_text() -> Input {
+    let (text, counter) = (id(1, LAST), id(0, LAST + 1));
+    let increment =
+        Op { action: action::INCREMENT, ..Op::put_in(text, Key::Element(counter), Value::signed(1)).over([counter]) };
+    one(&next().with([Op::insert(text, Key::Head, Value::counter(1)), increment]))
+}
+
 pub(super) fn two_missing_elements_set() -> Input {
     one(&next().with([set_missing_element(77), set_missing_element(78)]))
 }

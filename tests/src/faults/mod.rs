@@ -40,6 +40,8 @@ pub enum Call {
     PutAfterLoad,
     /// Asks the document for all its changes; says so if a head is not among them.
     Changes,
+    /// Lists all values, also those in conflict, at the front of the document's text.
+    FrontOfText,
     /// Gives all changes of the document to a fresh peer; says so if the heads differ.
     FreshPeer,
     /// Syncs the document with an empty peer by Automerge's own protocol, 30 rounds.
@@ -166,6 +168,8 @@ pub enum Row {
     WideIds,
     /// A key or element that the object cannot have.
     WrongKey,
+    /// An increment in a text.
+    IncrementInText,
     /// An author footer where none may be.
     Author,
     /// Actors that nobody knows.

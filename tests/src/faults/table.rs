@@ -126,6 +126,13 @@ pub const CASES: &[Case] = &[
     Case::new(Row::WrongKey, "two-map-keys-on-list", inputs::two_map_keys, BATCH_WITHOUT_OPS, NAMES),
     Case::new(Row::WrongKey, "two-missing-elements-set", inputs::two_missing_elements_set, BATCH_WITHOUT_OPS, NAMES),
     Case::new(
+        Row::IncrementInText,
+        "increment-in-text",
+        inputs::increment_in_text,
+        &[step(Apply, Fine), step(SaveAndLoad, Fine), step(FrontOfText, Panics("op.rs"))],
+        (Gate::Rules, "nothing is incremented in a text"),
+    ),
+    Case::new(
         Row::Author,
         "author-at-seq-2",
         inputs::author_at_seq_2,

@@ -4,6 +4,5 @@
 //! them may be wrong. Scripts are in `tests/tests/hostile`. Start at [`bench::script`].
 
 pub mod bench;
-pub mod chunk;
 pub mod client;
 pub mod standing;

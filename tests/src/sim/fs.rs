@@ -489,6 +489,11 @@ impl Fs for SimFs {
         Ok(Space { free: state.room(), total: state.config.capacity_bytes.unwrap_or(u64::MAX) })
     }
 
+    fn claim(&self) -> bool {
+        // Nobody else is on a simulated disk.
+        true
+    }
+
     fn make_state_dirs(&self) -> Result<(), FsError> {
         for path in [state_path(), temp_dir()] {
             if self.look(&path)?.is_none() {

@@ -7,41 +7,35 @@ use sync_core::{
     limits,
     wire::{CloseCode, Message},
 };
-use sync_tests::hostile::{
-    bench::Bench,
-    chunk::{Chunk, hash, sealed, sleb, uleb},
-    client::within,
-    standing::Member,
+use sync_tests::{
+    chunk::{
+        Parts, chunk as sealed,
+        column::{
+            ACTION, INSERT, KEY_STRING, OBJ_ACTOR, OBJ_COUNTER, PRED_ACTOR, PRED_COUNT, PRED_COUNTER, VALUE_META, run,
+            sleb, uleb,
+        },
+        hash_of,
+    },
+    hostile::{bench::Bench, client::within, standing::Member},
 };
 
 use super::script;
 
-/// Columns of operations, as the format numbers them.
-const OBJECT_ACTOR: u64 = 0x01;
-const OBJECT_COUNTER: u64 = 0x02;
-const KEY_TEXT: u64 = 0x15;
-const INSERT: u64 = 0x34;
-const ACTION: u64 = 0x42;
-const VALUE_META: u64 = 0x56;
-const PRED_COUNT: u64 = 0x70;
-const PRED_ACTOR: u64 = 0x71;
-const PRED_COUNTER: u64 = 0x73;
-
 /// A root change as the member's own replica would write it: no entry's values derive its actor.
-fn root(member: &Member) -> Chunk {
+fn root(member: &Member) -> Parts {
     let spec = RootSpec::file(member.space, None, "bomb.txt", RootContent::Inline(b"x".to_vec()));
     let actor = member.replica().0.to_vec();
-    Chunk::read(&spec.build().bytes).with(|chunk| chunk.actor = actor)
+    Parts::read(&spec.build().bytes).with(|chunk| chunk.actor = actor)
 }
 
 /// The item that brings a document's root.
 fn rooted(bytes: Vec<u8>) -> Item {
-    Item::Change { doc: DocId(hash(&bytes)), bytes }
+    Item::Change { doc: DocId(hash_of(&bytes)), bytes }
 }
 
-/// A run of one value, or a single one.
-fn run(count: i64, value: u64) -> Vec<u8> {
-    [sleb(count), uleb(value)].concat()
+/// A run of one number, or a single one.
+fn numbers(count: i64, value: u64) -> Vec<u8> {
+    run(count, &uleb(value))
 }
 
 /// What is wrong, and the items that have it.
@@ -85,26 +79,26 @@ async fn none_is_let_in(bench: &Bench, cases: &[Case<'_>]) {
     assert_eq!((after.root, after.files), (before.root, before.files), "no document changed");
 }
 
-fn one(chunk: Chunk) -> Vec<Item> {
-    vec![rooted(chunk.build())]
+fn one(chunk: Parts) -> Vec<Item> {
+    vec![rooted(chunk.bytes())]
 }
 
 #[test]
 fn chunks_that_are_no_plain_change_are_refused() {
     script(async |bench| {
         let cases: &[Case<'_>] = &[
-            ("a document chunk", &|member| vec![rooted(sealed(0, &root(member).build()[10..]))]),
-            ("a deflated chunk", &|member| vec![rooted(sealed(2, &root(member).build()[10..]))]),
-            ("an unknown chunk", &|_| vec![rooted(sealed(9, &[0; 40]))]),
-            ("an empty chunk", &|_| vec![rooted(sealed(1, &[]))]),
+            ("a document chunk", &|member| vec![rooted(sealed(0, &root(member).bytes()[10..], None))]),
+            ("a deflated chunk", &|member| vec![rooted(sealed(2, &root(member).bytes()[10..], None))]),
+            ("an unknown chunk", &|_| vec![rooted(sealed(9, &[0; 40], None))]),
+            ("an empty chunk", &|_| vec![rooted(sealed(1, &[], None))]),
             ("nothing", &|_| vec![Item::Change { doc: DocId([1; 32]), bytes: Vec::new() }]),
             ("a wrong checksum", &|member| {
-                let mut bytes = root(member).build();
+                let mut bytes = root(member).bytes();
                 bytes[4] ^= 1;
                 vec![rooted(bytes)]
             }),
-            ("bytes behind the chunk", &|member| vec![rooted([root(member).build(), vec![0]].concat())]),
-            ("two chunks", &|member| vec![rooted([root(member).build(), root(member).build()].concat())]),
+            ("bytes behind the chunk", &|member| vec![rooted([root(member).bytes(), vec![0]].concat())]),
+            ("two chunks", &|member| vec![rooted([root(member).bytes(), root(member).bytes()].concat())]),
             ("bytes behind the operations", &|member| one(root(member).with(|chunk| chunk.extra = vec![1, 2, 3]))),
             ("a deflated column", &|member| one(root(member).with(|chunk| chunk.columns[0].0 |= 0b1000))),
             ("columns out of order", &|member| one(root(member).with(|chunk| chunk.columns.reverse()))),
@@ -123,13 +117,14 @@ fn chunks_that_are_no_plain_change_are_refused() {
 fn numbers_that_lie_are_refused() {
     script(async |bench| {
         let cases: &[Case<'_>] = &[
-            ("2^62 operations", &|member| one(root(member).with(|chunk| *chunk.column(ACTION) = run(1 << 62, 1)))),
+            ("2^62 operations", &|member| one(root(member).with(|chunk| *chunk.column(ACTION) = numbers(1 << 62, 1)))),
             ("2^62 operations in two runs", &|member| {
-                one(root(member).with(|chunk| *chunk.column(ACTION) = [run(1 << 61, 1), run(1 << 61, 2)].concat()))
+                one(root(member)
+                    .with(|chunk| *chunk.column(ACTION) = [numbers(1 << 61, 1), numbers(1 << 61, 2)].concat()))
             }),
             ("more operations than a change may have", &|member| {
                 let ops = limits::CHANGE_OPS_MAX as i64 + 1;
-                one(root(member).with(|chunk| *chunk.column(ACTION) = run(ops, 1)))
+                one(root(member).with(|chunk| *chunk.column(ACTION) = numbers(ops, 1)))
             }),
             ("a gap in its numbers", &|member| one(root(member).with(|chunk| chunk.seq = 2))),
             ("number 0", &|member| one(root(member).with(|chunk| chunk.seq = 0))),
@@ -157,7 +152,7 @@ fn numbers_that_lie_are_refused() {
 }
 
 /// The second change of a document: deletes nothing and depends on the first.
-fn second(root: &Chunk) -> Chunk {
+fn second(root: &Parts) -> Parts {
     let ops = root.columns.len();
     assert!(ops > 0, "a root has operations");
     // As many operations as the root has, so that the counter goes on behind them.
@@ -169,9 +164,9 @@ fn second(root: &Chunk) -> Chunk {
     })
 }
 
-fn both(root: &Chunk, change: impl FnOnce(&mut Chunk)) -> Vec<Item> {
+fn both(root: &Parts, change: impl FnOnce(&mut Parts)) -> Vec<Item> {
     let doc = DocId(root.hash());
-    vec![rooted(root.build()), Item::Change { doc, bytes: second(root).with(change).build() }]
+    vec![rooted(root.bytes()), Item::Change { doc, bytes: second(root).with(change).bytes() }]
 }
 
 #[test]
@@ -187,11 +182,11 @@ fn changes_out_of_their_place_are_refused() {
             ("another's actor", &|member| both(&root(member), |chunk| chunk.actor = vec![1; 16])),
             ("no dependency", &|member| both(&root(member), |chunk| chunk.deps.clear())),
             ("the same change twice", &|member| {
-                let root = rooted(root(member).build());
+                let root = rooted(root(member).bytes());
                 vec![root.clone(), root]
             }),
             ("a root of another name", &|member| {
-                vec![Item::Change { doc: DocId([5; 32]), bytes: root(member).build() }]
+                vec![Item::Change { doc: DocId([5; 32]), bytes: root(member).bytes() }]
             }),
             ("the second before the first", &|member| {
                 let mut items = both(&root(member), |_| {});
@@ -208,44 +203,43 @@ fn changes_out_of_their_place_are_refused() {
 fn operations_that_automerge_cannot_bear_are_refused() {
     script(async |bench| {
         let cases: &[Case<'_>] = &[
-            (
-                "2^62 predecessors",
-                &|member| one(root(member).with(|chunk| *chunk.column(PRED_COUNT) = run(5, 1 << 62))),
-            ),
+            ("2^62 predecessors", &|member| {
+                one(root(member).with(|chunk| *chunk.column(PRED_COUNT) = numbers(5, 1 << 62)))
+            }),
             ("2^62 keys", &|member| {
                 let key = [sleb(1 << 62), uleb(1), b"k".to_vec()].concat();
-                one(root(member).with(|chunk| *chunk.column(KEY_TEXT) = key))
+                one(root(member).with(|chunk| *chunk.column(KEY_STRING) = key))
             }),
             ("2^62 inserts", &|member| one(root(member).with(|chunk| *chunk.column(INSERT) = uleb(1 << 62)))),
             ("a value of 2^60 bytes", &|member| {
-                one(root(member).with(|chunk| *chunk.column(VALUE_META) = run(5, (1 << 60) << 4 | 6)))
+                one(root(member).with(|chunk| *chunk.column(VALUE_META) = numbers(5, (1 << 60) << 4 | 6)))
             }),
             ("an object that is not there", &|member| {
                 one(root(member).with(|chunk| {
-                    chunk.columns.insert(0, (OBJECT_ACTOR, run(5, 0)));
-                    chunk.columns.insert(1, (OBJECT_COUNTER, run(5, 99)));
+                    chunk.columns.insert(0, (OBJ_ACTOR, numbers(5, 0)));
+                    chunk.columns.insert(1, (OBJ_COUNTER, numbers(5, 99)));
                 }))
             }),
             ("an actor that is not there", &|member| {
                 one(root(member).with(|chunk| {
-                    chunk.columns.insert(0, (OBJECT_ACTOR, run(5, 9)));
-                    chunk.columns.insert(1, (OBJECT_COUNTER, run(5, 1)));
+                    chunk.columns.insert(0, (OBJ_ACTOR, numbers(5, 9)));
+                    chunk.columns.insert(1, (OBJ_COUNTER, numbers(5, 1)));
                 }))
             }),
             ("a counter of 2^40", &|member| {
                 one(root(member).with(|chunk| {
-                    chunk.columns.insert(0, (OBJECT_ACTOR, run(5, 0)));
-                    chunk.columns.insert(1, (OBJECT_COUNTER, run(5, 1 << 40)));
+                    chunk.columns.insert(0, (OBJ_ACTOR, numbers(5, 0)));
+                    chunk.columns.insert(1, (OBJ_COUNTER, numbers(5, 1 << 40)));
                 }))
             }),
             ("predecessors that are not there", &|member| {
                 one(root(member).with(|chunk| {
-                    *chunk.column(PRED_COUNT) = run(5, 1);
-                    chunk.columns.push((PRED_ACTOR, run(5, 0)));
+                    *chunk.column(PRED_COUNT) = numbers(5, 1);
+                    chunk.columns.push((PRED_ACTOR, numbers(5, 0)));
                     chunk.columns.push((PRED_COUNTER, [sleb(5), sleb(99)].concat()));
                 }))
             }),
-            ("an action of 99", &|member| one(root(member).with(|chunk| *chunk.column(ACTION) = run(5, 99)))),
+            ("an action of 99", &|member| one(root(member).with(|chunk| *chunk.column(ACTION) = numbers(5, 99)))),
             ("an actor that no operation names", &|member| {
                 one(root(member).with(|chunk| chunk.others = vec![vec![0xaa; 16]]))
             }),
@@ -257,7 +251,7 @@ fn operations_that_automerge_cannot_bear_are_refused() {
                 one(root(member).with(|chunk| *chunk.column(ACTION) = actions))
             }),
             ("fewer keys than operations", &|member| {
-                one(root(member).with(|chunk| *chunk.column(KEY_TEXT) = [sleb(-1), uleb(1), b"k".to_vec()].concat()))
+                one(root(member).with(|chunk| *chunk.column(KEY_STRING) = [sleb(-1), uleb(1), b"k".to_vec()].concat()))
             }),
         ];
         none_is_let_in(bench, cases).await;

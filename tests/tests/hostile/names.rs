@@ -147,14 +147,14 @@ fn documents_that_are_no_entries_do_no_harm() {
     script(async |bench| {
         let mut member = bench.member().await;
         let spec = RootSpec::file(member.space, None, "x", RootContent::Inline(WHAT.to_vec()));
-        let chunk = sync_tests::hostile::chunk::Chunk::read(&spec.build().bytes);
+        let chunk = sync_tests::chunk::Parts::read(&spec.build().bytes);
         let actor = member.replica().0.to_vec();
         // Its own actor may write any root; the schema is then not what any reader expects.
         let strange: Vec<Item> = [b"".as_slice(), b"kith/entry/9", b"\xff\xfe", b"kith/promotion/1"]
             .into_iter()
             .map(|message| {
                 let chunk = chunk.with(|chunk| (chunk.actor, chunk.message) = (actor.clone(), message.to_vec()));
-                Item::Change { doc: DocId(chunk.hash()), bytes: chunk.build() }
+                Item::Change { doc: DocId(chunk.hash()), bytes: chunk.bytes() }
             })
             .collect();
         let before = bench.state().await;

@@ -25,21 +25,35 @@ fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// How many streams a victim lets somebody open at once.
-async fn streams_that_open(wire: &Wire, bytes: &[u8]) -> (usize, usize) {
-    let pause = Duration::from_millis(300);
-    let (mut bidi, mut uni) = (Vec::new(), Vec::new());
-    while let Ok(Ok((mut send, receive))) = tokio::time::timeout(pause, wire.connection.open_bi()).await {
-        let _full = tokio::time::timeout(pause, send.write_all(bytes)).await;
+/// How long a victim is given to take more.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How many of these bytes a victim takes on a stream, whether or not it reads them.
+async fn taken(send: &mut SendStream, mut bytes: &[u8]) -> usize {
+    let all = bytes.len();
+    while let Ok(Ok(written)) = tokio::time::timeout(PAUSE, send.write(bytes)).await {
+        bytes = &bytes[written..];
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    all - bytes.len()
+}
+
+/// How many streams of both kinds a victim lets somebody open at once, and how many bytes it takes on all.
+async fn streams_that_open(wire: &Wire, bytes: &[u8]) -> (usize, usize, usize) {
+    let (mut bidi, mut uni, mut room) = (Vec::new(), Vec::new(), 0);
+    while let Ok(Ok((mut send, receive))) = tokio::time::timeout(PAUSE, wire.connection.open_bi()).await {
+        room += taken(&mut send, bytes).await;
         bidi.push((send, receive));
         assert!(bidi.len() < 2_000, "streams without end");
     }
-    while let Ok(Ok(mut send)) = tokio::time::timeout(pause, wire.connection.open_uni()).await {
-        let _full = tokio::time::timeout(pause, send.write_all(bytes)).await;
+    while let Ok(Ok(mut send)) = tokio::time::timeout(PAUSE, wire.connection.open_uni()).await {
+        room += taken(&mut send, bytes).await;
         uni.push(send);
         assert!(uni.len() < 2_000, "streams without end");
     }
-    (bidi.len(), uni.len())
+    (bidi.len(), uni.len(), room)
 }
 
 #[test]
@@ -50,15 +64,19 @@ fn streams_end_at_their_bounds_and_hold_little() {
         let before = bench.state().await;
         let bytes = noise(4 << 20);
         let session = member.session(at).await;
-        assert_eq!(streams_that_open(&session, &bytes).await, (0, 0), "a session is one stream");
+        assert_eq!(streams_that_open(&session, &bytes).await, (0, 0, 0), "a session is one stream");
         // A request of the largest length that stops before its end, so that each stays open and is full.
         let half = [&[0, 4, 0][..], &bytes].concat();
         let contents = member.client.open(at, CONTENT_ALPN).await;
-        let (bidi, uni) = streams_that_open(&contents, &half).await;
-        assert!(bidi <= limits::CONTENT_STREAMS_MAX as usize && uni == 0, "{bidi} and {uni} streams of contents");
+        let (bidi, uni, room) = streams_that_open(&contents, &half).await;
+        assert_eq!((bidi, uni), (limits::CONTENT_STREAMS_MAX as usize - 1, 0), "the one that is open is one of them");
+        // Requests are read, and nothing behind them.
+        let read = limits::CONTENT_STREAMS_MAX as usize * 2 * limits::REQUEST_BYTES_MAX;
+        let window = limits::WINDOW_CONTENT_BYTES as usize;
+        assert!(room <= window + read, "{room} bytes under way");
         let gossip = member.client.dial(at, iroh_gossip::ALPN).await;
         let gossip = Wire::open(gossip).await;
-        let (bidi, uni) = streams_that_open(&gossip, &[0xff; 100]).await;
+        let (bidi, uni, _) = streams_that_open(&gossip, &[0xff; 100]).await;
         assert!(bidi == 0 && uni <= limits::GOSSIP_STREAMS_MAX as usize, "{bidi} and {uni} streams of gossip");
         bench.unchanged(&before).await;
     });
@@ -75,8 +93,15 @@ fn a_joiner_gets_one_stream_and_little_room() {
             let mut wire = client.open(&bench.a.address, JOIN_ALPN).await;
             // A length that is allowed and bytes without end behind it: nobody reads these.
             wire.raw(&[0, 4, 0]).await;
-            let full = wire.send.write_all(&bytes);
-            let _never = tokio::time::timeout(Duration::from_millis(20), full).await;
+            if joiners.is_empty() {
+                let room = taken(&mut wire.send, &bytes).await;
+                let window = limits::WINDOW_FIRST_BYTES as usize;
+                let read = 2 * limits::REQUEST_BYTES_MAX;
+                assert!((window - read..=window + read).contains(&room), "{room} bytes under way");
+            } else {
+                let full = wire.send.write_all(&bytes);
+                let _never = tokio::time::timeout(Duration::from_millis(20), full).await;
+            }
             joiners.push((client, wire));
         }
         let open = joiners.iter().filter(|(_, wire)| wire.connection.close_reason().is_none()).count();

@@ -50,6 +50,12 @@ pub use self::holding::{Held, HeldCounts};
 /// Name of the marker in our directory of the folder: without it the folder is not there.
 const MARKER: &str = "folder";
 
+/// The marker of a folder: it names the space that the folder shows.
+#[must_use]
+pub fn marker_path() -> RelPath {
+    state_path().join(MARKER)
+}
+
 /// What the rounds of a folder start with.
 #[derive(Debug)]
 pub struct Parts {
@@ -409,12 +415,14 @@ impl Rounds {
     /// The folder is there, and is the one that it was; else nothing is read as deleted.
     fn check_root(&mut self, is_new: bool) -> Result<(), RoundError> {
         let fs = &self.parts.fs;
-        let marker = state_path().join(MARKER);
+        let marker = marker_path();
         let expected = format!("{}\n", self.parts.space);
         let identity = fs.root_identity().ok().flatten();
         let found = fs.look(&marker)?;
         self.halted = if identity != Some(self.parts.root) {
             Some("its directory is missing or was replaced by another one".into())
+        } else if !fs.claim() {
+            Some("another kith that runs has its directory".into())
         } else if found.is_some() {
             let mut text = String::new();
             let failed = |source| FsError { operation: "read", path: marker.clone(), source };

@@ -102,12 +102,14 @@ impl Rounds {
             return Ok(());
         }
         self.sweep_due = false;
+        // What the plan needed of these it has taken.
+        self.fetched.clear();
         for listed in self.parts.fs.list(&temp_dir())? {
             let Ok(name) = listed.name else { continue };
             let Some(hash) = name.strip_prefix(DOWNLOAD).and_then(|hash| hash.parse::<ContentHash>().ok()) else {
                 continue;
             };
-            if !self.wants.contains_key(&hash) && !self.fetched.contains(&hash) {
+            if !self.wants.contains_key(&hash) {
                 self.parts.fs.remove_file(&temp_dir().join(&name))?;
             }
         }
@@ -471,6 +473,7 @@ impl Rounds {
     fn ask_for_contents(&mut self, host: &mut dyn Host) {
         // What is no longer in the tree is no longer wanted.
         let documents = &self.documents;
+        let wanted = self.wants.len();
         self.wants.retain(|hash, docs| {
             docs.retain(|doc| {
                 let current = documents.entry(doc).and_then(|entry| entry.content.as_ref());
@@ -479,6 +482,7 @@ impl Rounds {
             });
             !docs.is_empty()
         });
+        self.sweep_due |= self.wants.len() < wanted;
         let mut fetch = Vec::new();
         for docs in self.wants.values() {
             let Some(doc) = docs.first() else { continue };

@@ -1,0 +1,6 @@
+//! `preflight` under libFuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: sync_fuzz::init("preflight"), |bytes: &[u8]| sync_fuzz::run("preflight", bytes));
