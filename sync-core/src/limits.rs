@@ -275,7 +275,7 @@ pub const LOG_COMMITS: usize = 30;
 /// See [`LOG_COMMITS`]: a file that was saved ten thousand times still shows whole.
 pub const LOG_COMMITS_MAX: usize = 20_000;
 /// Edits of one page whose lines are counted: counting reads two versions of the text, which takes as long as it is old.
-pub const LOG_COUNTED_MAX: usize = 100;
+pub const LOG_COUNTED_MAX: usize = 50;
 /// Entries of one commit that a log names; an import has a thousand.
 pub const LOG_ENTRIES_MAX: usize = 20;
 

@@ -83,6 +83,8 @@ fn a_text_comes_back_from_any_state_and_its_log_tells_the_story() {
     assert_eq!(deeds, [&["renamed"], &["edited"], &["created"]]);
     let edited = &tell(&a, &["log"], "b.txt", &[])["commits"][1]["changes"][0]["did"][0];
     assert_eq!((&edited["added"], &edited["removed"]), (&2.into(), &1.into()));
+    // The rename changed nothing in it.
+    assert_eq!(tell(&a, &["diff"], "b.txt", &[])["diff"]["added"], 2);
     // Under its former name too.
     let former = tell(&a, &["log"], "a.txt", &[]);
     assert_eq!((&former["standing"], &former["now_at"]), (&"before".into(), &"b.txt".into()));

@@ -93,12 +93,15 @@ fn what(commit: &Commit, asked: Option<&str>, room: usize) -> String {
         .iter()
         .take(ENTRIES_MAX)
         .map(|change| {
-            let did = in_words(change);
-            if change.path.is_empty() || asked == Some(change.path.as_str()) {
-                return output::fit(&did, room);
+            let mut words: Vec<String> = change.did.iter().map(did_in_words).collect();
+            if let Some(first) = words.first_mut()
+                && !change.path.is_empty()
+                && asked != Some(change.path.as_str())
+            {
+                let left = room.saturating_sub(first.chars().count() + 2).max(room / 3);
+                *first = format!("{}: {first}", output::fit(&change.path, left));
             }
-            let left = room.saturating_sub(did.chars().count() + 2).max(room / 3);
-            output::fit(&format!("{}: {did}", output::fit(&change.path, left)), room)
+            wrapped(&words, room)
         })
         .collect();
     let more = commit.changes.len().saturating_sub(ENTRIES_MAX) as u64 + commit.more;
@@ -106,6 +109,21 @@ fn what(commit: &Commit, asked: Option<&str>, room: usize) -> String {
         lines.push(format!("and {more} more"));
     }
     lines.join("\n")
+}
+
+/// As many words in a line as there is room for.
+fn wrapped(words: &[String], room: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 2 + word.chars().count() <= room => {
+                line.push_str(", ");
+                line.push_str(word);
+            }
+            _ => lines.push(output::fit(word, room.saturating_sub(3))),
+        }
+    }
+    lines.join(",\n  ")
 }
 
 pub(super) fn in_words(change: &Change) -> String {

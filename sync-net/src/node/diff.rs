@@ -4,7 +4,11 @@ use std::io::Read as _;
 
 use sync_core::{
     doc::{compare, entry::Kind, text::as_text},
-    history::{log::Held, past::Standing, point::Point},
+    history::{
+        log::{Deed, Held},
+        past::Standing,
+        point::Point,
+    },
     ids::DocId,
     limits,
     store::row::DocRow,
@@ -19,6 +23,9 @@ use crate::{
     error::{HistoryFault, NodeError},
     history::{Diff, Diffs, Version, When},
 };
+
+/// How many of the last commits of an entry are looked at for one that changed what it holds.
+const LAST_DEPTH: usize = 100;
 
 impl Node {
     /// What differs at a path between two states; unless told, between the one before the last change and now.
@@ -85,9 +92,18 @@ impl Opened {
         Ok((label, self.then(path, &at)?.map(|(_, then)| then)))
     }
 
-    /// An entry as it was before its last change here.
+    /// An entry as it was before the last change here of what it holds; a rename is none.
     fn before_last(&mut self, doc: &DocId, row: &DocRow) -> Result<(String, Option<Then>), NodeError> {
-        let Some(last) = self.library.touches(row, 1)?.pop() else { return Ok(("before".into(), None)) };
+        let of_content = |deed: &Deed| !matches!(deed, Deed::Renamed { .. } | Deed::Moved { .. } | Deed::Kept);
+        let touches = self.library.touches(row, LAST_DEPTH)?;
+        let mut last = None;
+        for touch in &touches {
+            if self.library.deeds(doc, row, touch, false)?.iter().any(of_content) {
+                last = Some(touch);
+                break;
+            }
+        }
+        let Some(last) = last.or(touches.first()) else { return Ok(("before".into(), None)) };
         let point = Point::now(self.library.rows(), self.handle)?.before(last.replica, last.n);
         let heads = self.library.heads_at(doc, row, &point)?;
         let label = format!("before {}", last.commit.short());

@@ -426,8 +426,8 @@ impl Rounds {
             let rest = ready.split_off(ready.len().min(limits::FOLDER_BATCH));
             let (mut edits, mut rows) = (Vec::new(), Vec::new());
             for Ready { doc, edit, row } in std::mem::replace(&mut ready, rest) {
+                rows.push((doc, row, !edit.items.is_empty()));
                 edits.push(edit);
-                rows.push((doc, row));
             }
             probe::reach("ingest.before-edit");
             let stale = host.edit(edits)?;
@@ -436,19 +436,22 @@ impl Rounds {
             let wall_ns = host.now().wall_ns;
             {
                 let mut base = lock(&self.parts.base);
-                for (index, (doc, row)) in rows.into_iter().enumerate() {
+                for (index, (doc, row, is_edit)) in rows.into_iter().enumerate() {
                     let before = base.path_of(&doc);
                     if stale.contains(&index) {
                         again.extend(before);
                     } else {
-                        let is_gone = row.is_none();
                         base.set(doc, row);
-                        let (action, reason) = match (&before, is_gone) {
-                            (_, true) => ("committed a delete", "it is gone from the disk"),
-                            (None, false) => ("committed", "it is new on the disk"),
-                            (Some(_), false) => ("looked at", "it changed on the disk"),
+                        let after = base.path_of(&doc);
+                        let reason = match (&before, &after) {
+                            (None, Some(_)) => "it is new on the disk",
+                            (Some(_), None) => "it is gone from the disk",
+                            (Some(before), Some(after)) if before != after => "it moved on the disk",
+                            _ => "it changed on the disk",
                         };
-                        if let Some(path) = base.path_of(&doc).or(before) {
+                        if let Some(path) = after.or(before) {
+                            let action =
+                                if is_edit { "committed" } else { "looked at, and nothing was to be committed" };
                             self.decisions.note(path, action, reason, wall_ns);
                         }
                     }
