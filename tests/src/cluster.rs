@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::{
     commit::{Item, SecretKey},
-    doc::entry::{Entry, EntryOp},
+    doc::entry::{Content, Entry, EntryOp},
     engine::{Command, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket},
     ids::{DocId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
@@ -15,7 +15,10 @@ use sync_core::{
     version::VersionVector,
 };
 
-use crate::author;
+use crate::{
+    author,
+    model::{Model, reordered},
+};
 
 /// A frame on its way.
 #[derive(Debug)]
@@ -352,5 +355,21 @@ impl Cluster {
             }
         }
         assert_eq!(self.faults, [], "faults");
+    }
+
+    /// Checks that documents are what the naive model makes of their changes, in an order that `pick` chooses.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn assert_modelled(&self, mut pick: impl FnMut(usize) -> usize) {
+        let engine = &self.engines[0];
+        for (doc, entry) in self.entries(0) {
+            let changes = author::changes(engine, &self.space, doc).expect("reads");
+            let model = reordered(&changes, &mut pick).and_then(Model::of).expect("fits");
+            assert_eq!(model.entry().as_ref(), Ok(&entry), "registers, and those of the model");
+            if entry.content == Some(Content::Text) {
+                assert_eq!(model.text("content"), self.text(0, doc), "text, and that of the model");
+            }
+        }
     }
 }

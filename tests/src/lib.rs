@@ -10,4 +10,5 @@ pub mod faults;
 pub mod hostile;
 pub mod kill;
 pub mod kill_points;
+pub mod model;
 pub mod sim;

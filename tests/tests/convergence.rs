@@ -5,7 +5,7 @@ use sync_core::{
     doc::entry::{EntryOp, Kind},
     ids::DocId,
 };
-use sync_tests::cluster::Cluster;
+use sync_tests::{cluster::Cluster, sim::rng::Rng};
 
 const DEVICES: usize = 3;
 
@@ -107,13 +107,18 @@ proptest! {
     })]
 
     #[test]
-    fn replicas_converge_whatever_is_done_and_delivered(steps in proptest::collection::vec(step(), 1..60)) {
+    fn replicas_converge_whatever_is_done_and_delivered(
+        steps in proptest::collection::vec(step(), 1..60),
+        order in any::<u64>(),
+    ) {
         let mut cluster = Cluster::new(DEVICES);
         for step in &steps {
             run(&mut cluster, step);
         }
         cluster.heal();
         cluster.assert_converged();
+        let mut rng = Rng::new(order);
+        cluster.assert_modelled(|ready| rng.index(ready));
     }
 }
 
