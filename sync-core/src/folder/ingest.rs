@@ -332,7 +332,14 @@ impl Ingest<'_> {
         };
         let hash = ContentHash::of(target.as_bytes());
         let mut items = Vec::new();
-        if hash != row.hash {
+        // After a crash it may be the one that we were about to put there; or both sides came to the same.
+        let intended = row.intent.take().filter(|intent| intent.hash == hash).map(|intent| intent.heads);
+        let shown = self.documents.entry(&doc).is_some_and(|entry| entry.target.as_deref() == Some(target));
+        let heads = intended.or_else(|| Some(self.documents.heads(&doc)?.to_vec()).filter(|_| shown));
+        if let Some(heads) = heads.filter(|_| hash != row.hash) {
+            row.heads = heads;
+            row.hash = hash;
+        } else if hash != row.hash {
             let (_, mut document) = self.open(&doc)?;
             let change = document.edit(self.replica, &row.heads, &[EntryOp::Target(target.to_owned())])?;
             row.heads = vec![change.hash];
@@ -368,8 +375,8 @@ impl Ingest<'_> {
         let Some(entry) = self.documents.entry(&doc).cloned() else {
             return Ok(None);
         };
-        // Both sides may have come to the same bytes.
-        if !same_bytes && entry.exec == loaded.stat.exec && self.content_hash(&doc, &entry)? == Some(loaded.hash) {
+        // Both sides may have come to the same.
+        if entry.exec == loaded.stat.exec && self.content_hash(&doc, &entry)? == Some(loaded.hash) {
             row.heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
             row.hash = loaded.hash;
             let writes = content_writes(&loaded);
