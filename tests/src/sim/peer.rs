@@ -342,6 +342,8 @@ impl Host for SimHost<'_> {
     fn keeper(&mut self) -> &mut dyn Keeper {
         &mut self.trash
     }
+
+    fn event(&mut self, _event: &Event<'_>) {}
 }
 
 /// Where a device's random numbers begin.
