@@ -1,6 +1,9 @@
 //! Random edits, moves, deletes and deliveries over three engines in memory end equal.
 
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestError, TestRng, TestRunner},
+};
 use sync_core::{
     doc::entry::{EntryOp, Kind},
     ids::DocId,
@@ -120,6 +123,30 @@ proptest! {
         let mut rng = Rng::new(order);
         cluster.assert_modelled(|ready| rng.index(ready));
     }
+}
+
+/// A property that fails tells a case that people can read: here the property is planted, and holds until two devices have
+/// written different lines into one text.
+#[test]
+fn a_failure_shrinks_to_a_case_that_people_can_read() {
+    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let failed = runner.run(&proptest::collection::vec(step(), 1..40), |steps| {
+        let mut cluster = Cluster::new(DEVICES);
+        for step in &steps {
+            run(&mut cluster, step);
+        }
+        cluster.heal();
+        let texts: Vec<String> = cluster.docs(0).into_iter().filter_map(|doc| cluster.text(0, doc)).collect();
+        prop_assert!(!texts.iter().any(|text| text.contains(LINES[1]) && text.contains(LINES[3])), "planted");
+        Ok(())
+    });
+    let Err(TestError::Fail(reason, steps)) = failed else { panic!("the planted failure is found: {failed:?}") };
+    assert!(reason.to_string().contains("planted"), "{reason}");
+    let shown = format!("{steps:?}");
+    assert!(steps.len() <= 4 && shown.len() < 300, "a file, and a line from each: {shown}");
+    let writes = steps.iter().filter(|step| matches!(step, Step::Write { .. })).count();
+    assert_eq!(writes, 2, "{shown}");
 }
 
 #[test]

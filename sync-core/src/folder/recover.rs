@@ -231,3 +231,155 @@ impl Applier<'_> {
 fn is_same(row: &BaseRow, stat: &Stat, found: &Found) -> bool {
     kind_of(found.kind) == Some(row.kind) && stat.same_file(&found.stat)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::{
+        folder::{
+            Base, Fs as _,
+            apply::{Applied, Aside, Bytes, Keeper, Prepared, Want},
+            disk::Disk,
+        },
+        tree::Place,
+    };
+
+    /// Reads what it is given, and removes it.
+    struct Kept<'a>(&'a Disk, Vec<String>);
+
+    impl Keeper for Kept<'_> {
+        fn keep(&mut self, file: &RelPath, _: &RelPath) -> std::io::Result<()> {
+            self.1.push(read(self.0, file));
+            self.0.remove_file(file).map_err(|error| error.source)
+        }
+    }
+
+    fn read(disk: &Disk, path: &RelPath) -> String {
+        let mut text = String::new();
+        disk.open(path).expect("is there").read_to_string(&mut text).expect("reads");
+        text
+    }
+
+    fn disk() -> (tempfile::TempDir, Disk) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = Disk::open(dir.path()).expect("opens");
+        disk.make_state_dirs().expect("makes");
+        (dir, disk)
+    }
+
+    fn doc(id: u8) -> DocId {
+        DocId([id; 32])
+    }
+
+    fn place(name: &str) -> Place {
+        Place { parent: None, name: name.into() }
+    }
+
+    fn path(name: &str) -> RelPath {
+        RelPath::root().join(name)
+    }
+
+    /// What a start after a crash has: rows as they were noted last.
+    fn recover(disk: &Disk, rows: Vec<(DocId, BaseRow)>) -> (Base, Aside, Noted, Vec<String>) {
+        let (mut base, mut aside, mut keeper) = (Base::new(rows), Aside::new(), Kept(disk, Vec::new()));
+        let noted = Applier::new(disk, &mut base, &mut keeper, &mut aside).recover().expect("recovers");
+        (base, aside, noted, keeper.1)
+    }
+
+    fn rows(base: &Base) -> Vec<(DocId, BaseRow)> {
+        base.rows().map(|(doc, row)| (*doc, row.clone())).collect()
+    }
+
+    #[test]
+    fn a_swap_that_a_crash_cut_is_known_as_ours_and_goes_on() {
+        let (_dir, disk) = disk();
+        let (mut base, mut keeper, mut aside) = (Base::default(), Kept(&disk, Vec::new()), Aside::new());
+        let mut applier = Applier::new(&disk, &mut base, &mut keeper, &mut aside);
+        for (id, name) in [(1, "a"), (2, "b")] {
+            assert!(matches!(applier.make_dir(doc(id), &place(name), vec![]), Some(Applied::Done(..))));
+        }
+        assert!(
+            applier.intend_move(doc(1), &place("b")).is_some() && applier.intend_move(doc(2), &place("a")).is_some()
+        );
+        let noted_rows = rows(applier.base);
+        for id in [1, 2] {
+            assert_eq!(applier.put_aside(doc(id)), None);
+        }
+        assert!(matches!(applier.move_to(doc(1), &place("b")), Some(Applied::Done(..))));
+        let (mut base, mut aside, noted, _) = recover(&disk, noted_rows);
+        assert_eq!(base.path_of(&doc(1)), Some(path("b")));
+        assert_eq!((base.child(None, "b"), base.child(None, "a")), (Some(doc(1)), None));
+        assert!(base.is_aside(&doc(2)) && noted.len() == 2);
+        let mut applier = Applier::new(&disk, &mut base, &mut keeper, &mut aside);
+        assert!(matches!(applier.move_to(doc(2), &place("a")), Some(Applied::Done(..))));
+        assert_eq!(disk.list(&temp_dir()).expect("lists"), []);
+    }
+
+    /// A file with other bytes prepared for it, right before they are exchanged: the rows then, and the temporary file.
+    fn prepared(disk: &Disk) -> (Vec<(DocId, BaseRow)>, RelPath) {
+        let (mut base, mut keeper, mut aside) = (Base::default(), Kept(disk, Vec::new()), Aside::new());
+        let mut applier = Applier::new(disk, &mut base, &mut keeper, &mut aside);
+        let prepare = |applier: &mut Applier<'_>, text: &str| -> Prepared {
+            let want = Want { heads: vec![], hash: ContentHash::of(text.as_bytes()), exec: false };
+            let bytes = Bytes::Memory(text.into());
+            applier.prepare(doc(1), &place("f"), bytes, want, true).expect("nothing is in the way").0
+        };
+        let first = prepare(&mut applier, "old");
+        assert!(matches!(applier.commit(first, true), Applied::Done(..)));
+        prepare(&mut applier, "new");
+        (rows(&base), temp_dir().join(&format!("{NEW}{}", doc(1))))
+    }
+
+    #[test]
+    fn what_was_displaced_and_not_let_go_is_kept() {
+        let (_dir, disk) = disk();
+        let (rows, temp) = prepared(&disk);
+        disk.exchange(&temp, &path("f")).expect("exchanges");
+        let (.., kept) = recover(&disk, rows);
+        assert_eq!((kept, read(&disk, &path("f"))), (vec!["old".to_owned()], "new".to_owned()));
+        assert_eq!(disk.list(&temp_dir()).expect("lists"), []);
+    }
+
+    #[test]
+    fn what_was_not_exchanged_is_made_again() {
+        let (_dir, disk) = disk();
+        let (rows, _) = prepared(&disk);
+        let (.., kept) = recover(&disk, rows);
+        assert_eq!((kept.len(), read(&disk, &path("f"))), (0, "old".to_owned()));
+        assert_eq!(disk.list(&temp_dir()).expect("lists"), []);
+    }
+
+    #[test]
+    fn a_save_that_was_displaced_before_anybody_saw_it_goes_back() {
+        let (_dir, disk) = disk();
+        let (rows, temp) = prepared(&disk);
+        // As editors do it: another file takes the name.
+        disk.write_new(&path("save"), b"saved", true).expect("writes");
+        disk.remove_file(&path("f")).expect("removes");
+        disk.rename_new(&path("save"), &path("f")).expect("renames");
+        disk.exchange(&temp, &path("f")).expect("exchanges");
+        let (.., kept) = recover(&disk, rows);
+        assert_eq!((kept.len(), read(&disk, &path("f"))), (0, "saved".to_owned()));
+        assert_eq!(disk.list(&temp_dir()).expect("lists"), []);
+    }
+
+    #[test]
+    fn of_two_entries_at_one_place_the_one_that_is_there_stays() {
+        let (_dir, disk) = disk();
+        let (mut base, mut keeper, mut aside) = (Base::default(), Kept(&disk, Vec::new()), Aside::new());
+        let mut applier = Applier::new(&disk, &mut base, &mut keeper, &mut aside);
+        assert!(matches!(applier.make_dir(doc(2), &place("d"), vec![]), Some(Applied::Done(..))));
+        let gone = applier.base.row(&doc(2)).cloned().expect("was made");
+        assert_eq!(applier.put_aside(doc(2)), None);
+        assert!(matches!(applier.make_dir(doc(1), &place("d"), vec![]), Some(Applied::Done(..))));
+        assert!(matches!(applier.delete(doc(2), true), Some(Applied::Done(..))));
+        // The delete was not noted.
+        let mut noted_rows = rows(&base);
+        noted_rows.push((doc(2), gone));
+        let (base, _, noted, _) = recover(&disk, noted_rows);
+        assert_eq!((base.child(None, "d"), base.row(&doc(2))), (Some(doc(1)), None));
+        assert_eq!(noted, Noted::from([(doc(2), None)]));
+    }
+}
