@@ -1,7 +1,9 @@
-//! Power cuts at every point of a run of 200 commits, and every call of a run failing once in every way.
+//! Power cuts at every point of a run of 200 commits, of a store alone and of a store and a folder, and every call of a run
+//! on a store failing once in every way.
 //!
-//! `cargo bench -p sync-tests --bench crash_images`; `KITH_BENCH_IMAGES` sets another number of images, `KITH_BENCH_SEED`
-//! another seed, `KITH_BENCH_STRIDE` lets only every so-many-th call fail.
+//! `cargo bench -p sync-tests --bench crash_images -- [store] [folder] [faults]`, all three if none is named;
+//! `KITH_BENCH_IMAGES` sets another number of images of each, `KITH_BENCH_SEED` another seed, `KITH_BENCH_STRIDE` lets only
+//! every so-many-th call fail.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
@@ -15,9 +17,9 @@ use sync_tests::{
     crash::{
         Plan,
         faults::{Came, KINDS, Reference},
-        run,
+        folder, run,
     },
-    sim::disk::Failure,
+    sim::{disk::Failure, fs::Crash},
 };
 
 fn number(name: &str, default: u64) -> u64 {
@@ -26,8 +28,31 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn main() {
     let seed = number("KITH_BENCH_SEED", 1);
-    images(seed, number("KITH_BENCH_IMAGES", 50_000));
-    faults(seed, number("KITH_BENCH_STRIDE", 1));
+    let images_max = number("KITH_BENCH_IMAGES", 50_000);
+    let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
+    let wants = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
+    if wants("store") {
+        images(seed, images_max);
+    }
+    if wants("folder") {
+        for model in [Crash::Ordered, Crash::AnySubset] {
+            folder_images(seed, model, images_max / 2);
+        }
+    }
+    if wants("faults") {
+        faults(seed, number("KITH_BENCH_STRIDE", 1));
+    }
+}
+
+fn folder_images(seed: u64, model: Crash, images_max: u64) {
+    let started = Instant::now();
+    let plan = folder::Plan { seed, model, commits: 200, images_max, double_every: 4, workers: 2 };
+    let (recording, totals) = folder::run(plan);
+    let (operations, moments) = recording.operations();
+    println!(
+        "seed {seed}, {model:?}: {operations} operations of the store's disk, {moments} of the folder's: {totals:?} in {:.1?}",
+        started.elapsed()
+    );
 }
 
 fn images(seed: u64, images_max: u64) {

@@ -13,7 +13,7 @@ use sync_core::{
         promotion, text,
     },
     engine::Engine,
-    history::{HistoryError, Library, Shelf},
+    history::{Bodies, HistoryError, Library, Shelf},
     ids::{DocId, SpaceId},
     store::row::DocRow,
 };
@@ -118,6 +118,21 @@ pub fn text(engine: &Engine, space: &SpaceId, doc: DocId) -> Result<Option<Strin
         Some(Content::Inline(bytes)) => Ok(Some(String::from_utf8(bytes).expect("tests write text"))),
         _ => Ok(document.text()?),
     }
+}
+
+/// All changes of a document, in the order of arrival.
+///
+/// # Errors
+/// When the store fails.
+///
+/// # Panics
+/// When the document is not held.
+pub fn changes(engine: &Engine, space: &SpaceId, doc: DocId) -> Result<Vec<Vec<u8>>, HistoryError> {
+    let handle = engine.space_handle(space).expect("is in the space");
+    let snapshot = engine.store().read()?;
+    let row = snapshot.document(handle, &doc)?.expect("is held");
+    let mut bodies = Bodies::default();
+    (0..row.changes).map(|index| Ok(bodies.change(&snapshot, handle, &row, index)?)).collect()
 }
 
 /// All entries that an engine holds.

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::{
     commit::{Item, SecretKey},
-    doc::entry::{Entry, EntryOp},
+    doc::{
+        Document,
+        entry::{Content, Entry, EntryOp},
+    },
     engine::{Command, Effect, Engine, Event, Input, Now, Outcome, SessionId, Ticket},
     ids::{DocId, InstallEpoch, InviteKey, SpaceId},
     member::{Role, prove_invite},
@@ -15,7 +18,10 @@ use sync_core::{
     version::VersionVector,
 };
 
-use crate::author;
+use crate::{
+    author,
+    model::{Model, reordered},
+};
 
 /// A frame on its way.
 #[derive(Debug)]
@@ -352,5 +358,26 @@ impl Cluster {
             }
         }
         assert_eq!(self.faults, [], "faults");
+    }
+
+    /// Checks that documents are what the naive model makes of their changes, in an order that `pick` chooses, and that
+    /// they show the same when they are read in that order.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn assert_modelled(&self, mut pick: impl FnMut(usize) -> usize) {
+        let engine = &self.engines[0];
+        for (doc, entry) in self.entries(0) {
+            let changes = author::changes(engine, &self.space, doc).expect("reads");
+            let order = reordered(&changes, &mut pick).expect("is whole");
+            let model = Model::of(&order).expect("fits");
+            assert_eq!(model.entry().as_ref(), Ok(&entry), "registers, and those of the model");
+            let document = Document::from_changes(&order).expect("opens");
+            assert_eq!(document.entry().expect("reads"), entry, "registers in another order");
+            if entry.content == Some(Content::Text) {
+                assert_eq!(model.text("content"), document.held_text().expect("reads"), "text, and that of the model");
+                assert_eq!(document.text().expect("reads"), self.text(0, doc), "text in another order");
+            }
+        }
     }
 }

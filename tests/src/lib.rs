@@ -11,4 +11,5 @@ pub mod hostile;
 pub mod kill;
 pub mod kill_points;
 pub mod merges;
+pub mod model;
 pub mod sim;

@@ -1,15 +1,20 @@
-//! The store survives power cuts and failing disks: some hundred images and faults; `benches/crash_images.rs` has them all.
+//! Stores and folders survive power cuts, and stores failing disks: some hundred images and faults;
+//! `benches/crash_images.rs` has them all.
 
 use sync_core::store::StoreError;
 use sync_tests::{
     crash::{
         Plan,
         faults::{Came, KINDS, Reference},
+        folder,
         rig::Rig,
         run,
         state::State,
     },
-    sim::disk::{Failure, SimDisk},
+    sim::{
+        disk::{Failure, SimDisk},
+        fs::Crash,
+    },
 };
 
 #[test]
@@ -20,6 +25,16 @@ fn a_crash_image_holds_every_acknowledged_turn_and_opens() {
     assert_eq!((totals.images, totals.double_images), (400, 200));
     assert!(totals.ahead > 0, "some hold the turn in flight: {totals:?}");
     assert!(totals.documents > 100 && totals.integrity_checks >= 10, "{totals:?}");
+}
+
+#[test]
+fn a_folder_comes_to_rest_after_a_crash_with_nothing_lost() {
+    for (seed, model) in [(1, Crash::Ordered), (2, Crash::AnySubset)] {
+        let plan = folder::Plan { seed, model, commits: 80, images_max: 40, double_every: 2, workers: 2 };
+        let (_, totals) = folder::run(plan);
+        assert_eq!((totals.images, totals.double_images), (40, 20));
+        assert!(totals.saved > 100 && totals.quiet > 10, "{totals:?}");
+    }
 }
 
 #[test]

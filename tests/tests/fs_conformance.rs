@@ -135,7 +135,7 @@ fn run(fs: &dyn Fs, op: &Op) -> Outcome {
         Op::SetMode(path, exec, like) => {
             // A directory that nobody may enter ends what a test can do with it, unless root runs it.
             let is_dir = fs.look(path).is_ok_and(|found| found.is_some_and(|found| found.kind == FoundKind::Dir));
-            if is_dir { Ok("a directory".into()) } else { unit(fs.set_mode(path, *exec, like.as_ref())) }
+            if is_dir { Ok("a directory".into()) } else { unit(fs.set_mode(path, *exec, like.as_ref(), true)) }
         }
         Op::RenameNew(from, to) => unit(fs.rename_new(from, to)),
         Op::Exchange(a, b) => unit(fs.exchange(a, b)),
@@ -239,7 +239,10 @@ fn a_link_in_a_component_is_never_followed() {
         assert!(fs.rename_new(&below, &parse("g")).is_err() && fs.rename_new(&parse("d/f"), &parse("l/g")).is_err());
         assert!(fs.exchange(&below, &parse("d/f")).is_err());
         assert!(fs.remove_file(&below).is_err() && fs.remove_dir(&parse("l")).is_err());
-        assert!(fs.set_mode(&below, true, None).is_err() && fs.set_mode(&parse("d/f"), true, Some(&below)).is_err());
+        assert!(
+            fs.set_mode(&below, true, None, false).is_err()
+                && fs.set_mode(&parse("d/f"), true, Some(&below), false).is_err()
+        );
         assert!(fs.flush_dir(&parse("l")).is_err());
     });
 }

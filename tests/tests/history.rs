@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
+use sync_core::limits;
 use sync_tests::{daemon::Daemon, disk::differences};
 use tempfile::TempDir;
 
@@ -108,6 +109,37 @@ fn a_text_comes_back_from_any_state_and_its_log_tells_the_story() {
     let mut place = String::new();
     let printed = a.kith(&["restore", at(&a, "b.txt", &mut place), "--to", second, "-o", "-"]);
     assert_eq!(printed.stdout, b"one\n2\nthree\nfour\n");
+}
+
+#[test]
+fn a_page_of_a_log_names_so_many_entries_and_counts_so_many_edits() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a] = daemons(&dir);
+    let write_all = |count: usize, text: &str| {
+        (0..count).for_each(|file| fs::write(a.folder.join(format!("{file}.txt")), text).expect("writes"));
+    };
+    write_all(limits::LOG_ENTRIES_MAX + 1, "one\n");
+    let _invite = a.share();
+    a.wait_synced();
+    let page = || tell(&a, &["log"], "", &["-n", "100"])["commits"].as_array().expect("commits").clone();
+    let import = page();
+    let import = import.iter().find(|commit| commit["more"] == 1).expect("one commit has them all");
+    assert_eq!(import["changes"].as_array().map(Vec::len), Some(limits::LOG_ENTRIES_MAX));
+    // Fewer files than a commit names, so that all of what follows is told.
+    for text in ["two\n", "three\n", "four\n"] {
+        write_all(limits::LOG_ENTRIES_MAX, text);
+        a.wait_synced();
+    }
+    let edits: Vec<Value> = page()
+        .iter()
+        .flat_map(|commit| commit["changes"].as_array().expect("changes"))
+        .map(|change| change["did"][0].clone())
+        .filter(|did| did["what"] == "edited")
+        .collect();
+    assert_eq!(edits.len(), 3 * limits::LOG_ENTRIES_MAX);
+    let counted = |edits: &[Value]| edits.iter().filter(|did| did["added"] == 1).count();
+    assert_eq!(counted(&edits), limits::LOG_COUNTED_MAX);
+    assert_eq!(counted(&edits[..2 * limits::LOG_ENTRIES_MAX]), 2 * limits::LOG_ENTRIES_MAX, "the newest are counted");
 }
 
 #[test]

@@ -509,13 +509,23 @@ impl Document {
     /// # Errors
     /// When Automerge cannot read it.
     pub fn text(&self) -> Result<Option<String>, DocError> {
-        let Some(id) = self.text_object(None)? else {
-            return Ok(None);
-        };
-        Ok(Some(match self.joined(&id, &self.automerge.get_heads())? {
+        self.text_object(None)?.map(|id| self.shown_text(&id)).transpose()
+    }
+
+    /// How a text object shows now.
+    pub(super) fn shown_text(&self, id: &ObjId) -> Result<String, DocError> {
+        Ok(match self.joined(id, &self.automerge.get_heads())? {
             Some(joined) => joined.text(),
             None => self.automerge.text(id)?,
-        }))
+        })
+    }
+
+    /// What the text holds, if the content is one: also what is not shown where several heads meet.
+    ///
+    /// # Errors
+    /// When Automerge cannot read it.
+    pub fn held_text(&self) -> Result<Option<String>, DocError> {
+        Ok(self.text_object(None)?.map(|id| self.automerge.text(id)).transpose()?)
     }
 
     /// The text as it was shown at `heads`, if the content was one.

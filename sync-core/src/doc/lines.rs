@@ -362,6 +362,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_anchors_as_long_as_it_does_not_stand_too_often() {
+        for (count, anchors) in [(limits::DIFF_TOKEN_COUNT_MAX, true), (limits::DIFF_TOKEN_COUNT_MAX + 1, false)] {
+            let (old, new) = (vec![Token(0); count as usize], [Token(0)]);
+            let found = Alignment::new(&old, &new, vec![false]).longest(&(0..old.len()), &(0..1));
+            assert_eq!(matches!(found, Found::Stretch(_)), anchors, "{count} times");
+            assert_eq!(matches!(found, Found::TooCommon), !anchors, "{count} times");
+        }
+    }
+
+    #[test]
     fn the_work_is_bounded_for_many_hunks() {
         let text = |seed: usize| {
             (0..60_000).map(|line| format!("{}\n", if line % 2 == 0 { line } else { line * seed })).collect::<String>()

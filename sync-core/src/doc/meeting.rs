@@ -9,7 +9,10 @@ use super::{
     shown::{apart, parses},
     text::{self, Splice},
 };
-use crate::ids::{ReplicaId, SpaceId};
+use crate::{
+    ids::{ReplicaId, SpaceId},
+    limits,
+};
 
 const A: ReplicaId = ReplicaId([10; 16]);
 const B: ReplicaId = ReplicaId([11; 16]);
@@ -224,4 +227,40 @@ fn heads_that_did_not_touch_the_text_are_not_read() {
     ours.apply([&renamed.bytes]).expect("applies");
     assert_eq!(apart(&ours.automerge, &ours.automerge.get_heads()).len(), 1);
     assert_eq!(shown(&ours), "one\ntwo\n");
+}
+
+/// A text to which so many devices added one line at once, all the same.
+fn same_lines(sides: usize) -> Document {
+    let mut met = document("top\nend\n");
+    for side in 0..sides {
+        let change = save(&mut document("top\nend\n"), ReplicaId([side as u8 + 1; 16]), "top\nnew\nend\n");
+        met.apply([&change]).expect("applies");
+    }
+    met
+}
+
+#[test]
+fn equal_edits_of_so_many_heads_are_found_and_of_more_not() {
+    assert_eq!(shown(&same_lines(limits::JOINED_HEADS_MAX)), "top\nnew\nend\n");
+    let more = same_lines(limits::JOINED_HEADS_MAX + 1);
+    assert_eq!(shown(&more).matches("new\n").count(), limits::JOINED_HEADS_MAX + 1, "it shows all that it holds");
+}
+
+#[test]
+fn a_line_that_both_rewrote_is_listed_for_so_many_joins() {
+    let mut document = met("one\n", "two\n", "three\n");
+    let at = document.heads();
+    document.edit(C, &at, &[EntryOp::Keep]).expect("joins");
+    // That was one join.
+    for join in 2..=limits::CONFLICT_JOINS_MAX + 1 {
+        assert_eq!(document.conflicts().expect("reads").len(), 1, "before join {join}");
+        let mut other = document.clone();
+        let at = document.heads();
+        document.edit(A, &at, &[EntryOp::Exec(join % 2 == 0)]).expect("edits");
+        let change = other.edit(B, &at, &[EntryOp::Name(format!("{join}.txt"))]).expect("edits");
+        document.apply([&change.bytes]).expect("applies");
+        let at = document.heads();
+        document.edit(C, &at, &[EntryOp::Keep]).expect("joins");
+    }
+    assert_eq!(document.conflicts().expect("reads"), [], "its join is too long ago");
 }

@@ -6,11 +6,13 @@
 //! down ([`Document::edit`]), for with one head a text shows what it holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Range,
 };
 
-use automerge::{ActorId, Automerge, ObjId, ROOT, ReadDoc as _, ScalarValue, ScalarValueRef, Value, ValueRef};
+use automerge::{
+    ActorId, Automerge, ChangeMetadata, ObjId, ROOT, ReadDoc as _, ScalarValue, ScalarValueRef, Value, ValueRef,
+};
 
 use super::{
     DocError, Document,
@@ -141,7 +143,8 @@ impl Document {
         };
         let heads = self.automerge.get_heads();
         let metas = self.automerge.get_changes_meta(&[]);
-        let joins = metas.iter().rev().filter(|meta| meta.deps.len() > 1).take(limits::CONFLICT_JOINS_MAX);
+        let by_hash: Metas<'_> = metas.iter().map(|meta| (meta.hash, meta)).collect();
+        let joins = metas.iter().rev().filter(|meta| joins(&by_hash, &meta.deps)).take(limits::CONFLICT_JOINS_MAX);
         let mut meetings: Vec<Vec<automerge::ChangeHash>> = joins.map(|meta| meta.deps.clone()).collect();
         meetings.push(heads.clone());
         let now: Vec<Shown> = match self.joined(&text, &heads)? {
@@ -174,6 +177,31 @@ impl Document {
         conflicts.dedup_by(|a, b| a.range == b.range);
         Ok(conflicts)
     }
+}
+
+type Metas<'a> = HashMap<automerge::ChangeHash, &'a ChangeMetadata<'a>>;
+
+/// Whether two of these changes were made apart. Automerge names the last change of the same actor besides the heads,
+/// which mostly is in their past.
+fn joins(metas: &Metas<'_>, deps: &[automerge::ChangeHash]) -> bool {
+    let apart = |a, b| !is_past(metas, a, b) && !is_past(metas, b, a);
+    deps.iter().enumerate().any(|(index, a)| deps[..index].iter().any(|b| apart(*a, *b)))
+}
+
+/// Whether a change is in the past of another. What a change has in its past began with smaller counters.
+fn is_past(metas: &Metas<'_>, past: automerge::ChangeHash, of: automerge::ChangeHash) -> bool {
+    let Some(start) = metas.get(&past).map(|meta| meta.start_op) else { return false };
+    let mut open = vec![of];
+    let mut seen = BTreeSet::new();
+    while let Some(hash) = open.pop() {
+        if hash == past {
+            return true;
+        }
+        if let Some(meta) = metas.get(&hash).filter(|meta| meta.start_op > start && seen.insert(hash)) {
+            open.extend_from_slice(&meta.deps);
+        }
+    }
+    false
 }
 
 /// Where a line stands with the same characters, none put between them since. What was restored got ids when it was

@@ -225,6 +225,17 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_hunk_is_split_by_words_up_to_a_length() {
+        let of = |len: usize| {
+            let pad = |text: &str| format!("{text}{}\n", "w".repeat(len - text.len() - 1));
+            diff(&pad("one two "), &pad("one 2 two "))
+        };
+        let (most, kept) = (limits::DIFF_WORDS_BYTES_MAX, |splices: &[Splice]| splices[0].at);
+        assert_eq!(kept(&of(most)), "one ".len(), "at the limit words are compared");
+        assert_eq!(kept(&of(most + 1)), 0, "past it the whole line goes");
+    }
+
+    #[test]
     fn what_is_not_text_is_not() {
         assert!(as_text(b"a\0b").is_none());
         assert!(as_text(&[0xff, 0xfe]).is_none());

@@ -28,7 +28,7 @@ impl Document {
     pub fn contents(&self) -> Result<Vec<Version<HeldContent>>, DocError> {
         self.versions(key::CONTENT, |document, value, id| {
             Ok(match value {
-                Value::Object(ObjType::Text) => (Content::Text, Some(document.automerge.text(id)?)),
+                Value::Object(ObjType::Text) => (Content::Text, Some(document.shown_text(id)?)),
                 Value::Scalar(scalar) => match scalar.as_ref() {
                     ScalarValue::Bytes(bytes) => (decode_content(bytes)?, None),
                     _ => return Err(DocError::NotAnEntry("content")),

@@ -22,7 +22,7 @@ use crate::{
     limits,
     probe::{self, Plant, planted},
     store::row::{BaseRow, Intent, Stat},
-    tree::{Place, RelPath},
+    tree::{Place, RelPath, clash_name},
 };
 
 /// Keeps files that are about to leave the folder and rest in no history.
@@ -79,22 +79,24 @@ pub enum Bytes {
 }
 
 /// Names of entries that were moved aside: so a restart can put them back.
-const ASIDE: &str = "aside-";
+pub(super) const ASIDE: &str = "aside-";
 /// Names of entries that are about to be deleted.
-const DELETED: &str = "deleted-";
+pub(super) const DELETED: &str = "deleted-";
 /// Names of files that take the place of others at the user's word.
-const RESTORED: &str = "restored-";
+pub(super) const RESTORED: &str = "restored-";
+/// Names of files that are about to be put in place, and of what they displaced.
+pub(super) const NEW: &str = "new-";
 
 /// Entries that are out of the way of others, and where.
 pub type Aside = BTreeMap<DocId, RelPath>;
 
 /// Applies actions to one folder.
 pub struct Applier<'a> {
-    fs: &'a dyn Fs,
+    pub(super) fs: &'a dyn Fs,
     /// The base, kept up to date as actions are done, so that paths are where things are now.
-    base: &'a mut Base,
-    aside: &'a mut Aside,
-    keeper: &'a mut dyn Keeper,
+    pub(super) base: &'a mut Base,
+    pub(super) aside: &'a mut Aside,
+    pub(super) keeper: &'a mut dyn Keeper,
 }
 
 impl std::fmt::Debug for Applier<'_> {
@@ -111,7 +113,8 @@ impl<'a> Applier<'a> {
     }
 
     /// Where an entry is now: it, or a directory that it is in, may be aside.
-    fn path(&self, doc: &DocId) -> Option<RelPath> {
+    #[must_use]
+    pub fn path(&self, doc: &DocId) -> Option<RelPath> {
         let mut below = Vec::new();
         let mut next = Some(*doc);
         let top = loop {
@@ -134,6 +137,12 @@ impl<'a> Applier<'a> {
         Some(dir.join(&place.name))
     }
 
+    /// Whether the base has another entry at a place. A plan has moved it out of the way; if it is there all the same, the
+    /// disk must be looked at: its user may have taken it away in the meantime, and it must not be forgotten.
+    fn is_taken(&self, doc: &DocId, place: &Place) -> bool {
+        self.base.child(place.parent, &place.name).is_some_and(|there| there != *doc)
+    }
+
     fn done(&mut self, doc: DocId, row: Option<BaseRow>) -> Applied {
         self.base.set(doc, row.clone());
         Applied::Done(doc, row.map(Box::new))
@@ -150,6 +159,7 @@ impl<'a> Applier<'a> {
             Ok(()) => {
                 probe::reach("write.put-aside");
                 self.aside.insert(doc, temp);
+                self.base.put_aside(doc);
                 None
             }
             Err(error) => Some(failed(path, &error)),
@@ -159,6 +169,9 @@ impl<'a> Applier<'a> {
     /// Makes a directory.
     pub fn make_dir(&mut self, doc: DocId, place: &Place, heads: Vec<ChangeHash>) -> Option<Applied> {
         let target = self.target(place)?;
+        if self.is_taken(&doc, place) {
+            return Some(Applied::Dirty(target));
+        }
         if let Err(error) = self.fs.make_dir(&target) {
             return Some(failed(target, &error));
         }
@@ -171,12 +184,62 @@ impl<'a> Applier<'a> {
         Some(self.done(doc, Some(row)))
     }
 
+    /// Puts an entry that is aside back where people look, beside whatever took its name: what is in it must be looked at.
+    pub fn bring_out(&mut self, doc: DocId) -> Option<Applied> {
+        let temp = self.aside.get(&doc)?.clone();
+        let mut row = self.base.row(&doc)?.clone();
+        let stat = row.stat?;
+        let above = row.parent.filter(|parent| self.base.on_disk(parent).is_some());
+        let dir = above.map_or_else(|| Some(RelPath::root()), |parent| self.path(&parent))?;
+        let digits = doc.to_string();
+        let beside = (6..=digits.len()).step_by(2).map(|end| clash_name(&row.name, &digits[..end]));
+        for name in std::iter::once(row.name.clone()).chain(beside) {
+            match self.fs.rename_new(&temp, &dir.join(&name)) {
+                Ok(()) => {
+                    self.aside.remove(&doc);
+                    self.base.bring_back(&doc);
+                    (row.parent, row.name, row.intent) = (above, name, None);
+                    if let Ok(Some(found)) = self.fs.look(&dir.join(&row.name))
+                        && stat.same_content(&found.stat)
+                    {
+                        row.stat = Some(Stat { ctime_ns: found.stat.ctime_ns, ..stat });
+                    }
+                    return Some(self.done(doc, Some(row)));
+                }
+                Err(error) if error.fault() == Fault::Exists => {}
+                Err(error) => return Some(failed(dir, &error)),
+            }
+        }
+        None
+    }
+
+    /// The entry that is aside and that a path is in, or is.
+    #[must_use]
+    pub fn aside_above(&self, path: &RelPath) -> Option<(DocId, RelPath)> {
+        let (doc, temp) = self.aside.iter().find(|(_, temp)| temp.contains(path))?;
+        let below = path.components().get(temp.components().len()..).unwrap_or_default();
+        Some((*doc, RelPath::from_components(below.to_vec())))
+    }
+
+    /// The row of an entry that is about to move, to be made durable before it does: after a crash it is known where it
+    /// went.
+    pub fn intend_move(&mut self, doc: DocId, place: &Place) -> Option<BaseRow> {
+        let mut row = self.base.row(&doc)?.clone();
+        let place = (place.parent, place.name.clone());
+        row.intent = Some(Intent { heads: row.heads.clone(), hash: row.hash, place });
+        self.base.set(doc, Some(row.clone()));
+        Some(row)
+    }
+
     /// Moves an entry with everything in it.
     pub fn move_to(&mut self, doc: DocId, place: &Place) -> Option<Applied> {
         let from = self.path(&doc)?;
         let to = self.target(place)?;
         let mut row = self.base.row(&doc)?.clone();
         let stat = row.stat?;
+        if self.is_taken(&doc, place) {
+            return Some(Applied::Dirty(to));
+        }
         match self.fs.look(&from) {
             Ok(Some(found)) if kind_of(found.kind) == Some(row.kind) => {}
             Ok(_) => return Some(Applied::Dirty(from)),
@@ -188,8 +251,10 @@ impl<'a> Applier<'a> {
         }
         probe::reach("write.after-move");
         self.aside.remove(&doc);
+        self.base.bring_back(&doc);
         row.parent = place.parent;
         row.name.clone_from(&place.name);
+        row.intent = None;
         // The rename changed the change time; an edit that nobody saw still shows in the rest.
         if let Ok(Some(found)) = self.fs.look(&to)
             && stat.same_content(&found.stat)
@@ -229,6 +294,10 @@ impl<'a> Applier<'a> {
             Ok(()) => {
                 self.aside.remove(&doc);
                 Some(self.done(doc, None))
+            }
+            // What a user put there shows where people look, and is seen.
+            Err(error) if error.fault() == Fault::NotEmpty && self.aside.contains_key(&doc) => {
+                Some(Applied::Dirty(path))
             }
             Err(error) if error.fault() == Fault::NotEmpty => {
                 // Ignored or unsynced files are in it: it stays, and is nobody's any more.
@@ -282,6 +351,7 @@ impl<'a> Applier<'a> {
         let on_disk = self.base.on_disk(&doc).map(|(row, _)| row.clone());
         let found = self.fs.look(&target).map_err(|error| failed(target.clone(), &error))?;
         let as_known = match (&found, &on_disk) {
+            _ if self.is_taken(&doc, place) => false,
             (None, None) => true,
             (Some(found), Some(row)) => kind_of(found.kind) == Some(row.kind) && !is_touched(row, found),
             _ => false,
@@ -294,7 +364,7 @@ impl<'a> Applier<'a> {
         let temp = self.make_temp(&doc, bytes, flush).map_err(|error| failed(target.clone(), &error))?;
         if kind == Kind::File && (want.exec || found.is_some()) {
             let like = found.is_some().then_some(&target);
-            self.fs.set_mode(&temp, want.exec, like).map_err(|error| failed(target.clone(), &error))?;
+            self.fs.set_mode(&temp, want.exec, like, flush).map_err(|error| failed(target.clone(), &error))?;
         }
         probe::reach("write.after-temp");
         let intent = Intent { heads: want.heads.clone(), hash: want.hash, place: (place.parent, place.name.clone()) };
@@ -319,9 +389,13 @@ impl<'a> Applier<'a> {
     }
 
     fn make_temp(&self, doc: &DocId, bytes: Bytes, flush: bool) -> Result<RelPath, FsError> {
-        let temp = temp_dir().join(&format!("new-{doc}"));
+        let temp = temp_dir().join(&format!("{NEW}{doc}"));
         match bytes {
-            Bytes::Temp(ready) => return Ok(ready),
+            Bytes::Temp(ready) => {
+                // What comes out of an exchange must not pass for a download.
+                self.clear(&temp)?;
+                self.fs.rename_new(&ready, &temp)?;
+            }
             Bytes::Memory(bytes) => {
                 self.clear(&temp)?;
                 self.fs.write_new(&temp, &bytes, flush)?;
@@ -397,44 +471,6 @@ impl<'a> Applier<'a> {
             self.keeper.keep(temp, target, Some(row.hash)).map_err(|error| error.to_string())
         };
         gone.map_err(|reason| Applied::Problem(target.clone(), reason))
-    }
-
-    /// After a crash: puts back what was aside, and removes what was being made. Says what was touched.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn recover(&mut self) -> Result<usize, FsError> {
-        let mut touched = 0;
-        for listed in self.fs.list(&temp_dir())? {
-            let Ok(name) = listed.name else { continue };
-            let temp = temp_dir().join(&name);
-            let doc = name.strip_prefix(ASIDE).and_then(|id| id.parse::<DocId>().ok());
-            let home = doc.and_then(|doc| self.base.path_of(&doc));
-            touched += 1;
-            match (home, listed.found.kind) {
-                (Some(home), _) => match self.fs.rename_new(&temp, &home) {
-                    Err(error) if error.fault() != Fault::Exists => return Err(error),
-                    _ => {}
-                },
-                // Unfinished downloads are taken up again where they were cut.
-                (None, _) if name.starts_with(super::ingest::DOWNLOAD) => {}
-                (None, FoundKind::Dir) => {}
-                (None, _) if name.starts_with(DELETED) || name.starts_with(RESTORED) => {
-                    // Its delete was decided and not yet noted: the tree says so again, or shows it again. Or it gave way
-                    // to an older version, or is that.
-                    let id = name.strip_prefix(DELETED).or_else(|| name.strip_prefix(RESTORED));
-                    let doc = id.and_then(|id| id.parse::<DocId>().ok());
-                    let was = doc.and_then(|doc| self.base.path_of(&doc)).unwrap_or_else(|| temp.clone());
-                    self.keeper.keep(&temp, &was, None).map_err(|source| FsError {
-                        operation: "keep",
-                        path: temp.clone(),
-                        source,
-                    })?;
-                }
-                (None, _) => self.fs.remove_file(&temp)?,
-            }
-        }
-        Ok(touched)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The base: for each entry, the state on which disk and documents last agreed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     doc::entry::Kind,
@@ -16,6 +16,8 @@ pub struct Base {
     rows: BTreeMap<DocId, BaseRow>,
     children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
     by_hash: BTreeMap<ContentHash, Vec<DocId>>,
+    /// Entries that are not in their directories for a while, and what is in them with them.
+    aside: BTreeSet<DocId>,
     files: usize,
     bytes: u64,
 }
@@ -51,10 +53,13 @@ impl Base {
             }
         }
         let Some(row) = row else {
+            self.aside.remove(&doc);
             return;
         };
         if let Some(stat) = row.stat {
-            self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+            if !self.aside.contains(&doc) {
+                self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+            }
             if row.kind == Kind::File {
                 self.by_hash.entry(row.hash).or_default().push(doc);
                 self.files += 1;
@@ -62,6 +67,29 @@ impl Base {
             }
         }
         self.rows.insert(doc, row);
+    }
+
+    /// Takes an entry out of its directory, with everything in it: until it is put somewhere again, it is not missing there
+    /// and in nobody's way.
+    pub fn put_aside(&mut self, doc: DocId) {
+        if let Some(row) = self.rows.get(&doc)
+            && let Some(siblings) = self.children.get_mut(&row.parent)
+            && siblings.get(&row.name) == Some(&doc)
+        {
+            siblings.remove(&row.name);
+        }
+        self.aside.insert(doc);
+    }
+
+    /// Puts an entry that was aside into the directory that its next row names.
+    pub fn bring_back(&mut self, doc: &DocId) {
+        self.aside.remove(doc);
+    }
+
+    /// Whether an entry is out of its directory.
+    #[must_use]
+    pub fn is_aside(&self, doc: &DocId) -> bool {
+        self.aside.contains(doc)
     }
 
     /// The row of an entry; it may hold an intent only.

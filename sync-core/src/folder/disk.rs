@@ -275,7 +275,7 @@ impl Fs for Disk {
         })
     }
 
-    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError> {
+    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>, flush: bool) -> Result<(), FsError> {
         let mode_of = |path: &RelPath| {
             self.at("look at", path, |dir, name| {
                 let statx = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MODE)?;
@@ -295,7 +295,11 @@ impl Fs for Disk {
         self.at("set the permissions of", path, |dir, name| {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-            Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+            if flush {
+                rustix::fs::fsync(&file)?;
+            }
+            Ok(())
         })
     }
 
@@ -402,9 +406,9 @@ mod tests {
     fn the_executable_bit_follows_the_right_to_read() {
         let (_dir, disk) = disk();
         disk.write_new(&path("a"), b"", false).expect("writes");
-        disk.set_mode(&path("a"), true, None).expect("sets");
+        disk.set_mode(&path("a"), true, None, true).expect("sets");
         assert!(disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
-        disk.set_mode(&path("a"), false, None).expect("sets");
+        disk.set_mode(&path("a"), false, None, false).expect("sets");
         assert!(!disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
     }
 

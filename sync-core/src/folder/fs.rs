@@ -150,11 +150,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError>;
-    /// Sets or clears the executable bits, otherwise as `like` has its permissions.
+    /// Sets or clears the executable bits, otherwise as `like` has its permissions; makes what that changed last if asked.
     ///
     /// # Errors
     /// When the disk fails.
-    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError>;
+    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>, flush: bool) -> Result<(), FsError>;
     /// Renames to a path where nothing stands.
     ///
     /// # Errors

@@ -336,7 +336,14 @@ impl Ingest<'_> {
         };
         let hash = ContentHash::of(target.as_bytes());
         let mut items = Vec::new();
-        if hash != row.hash {
+        // After a crash it may be the one that we were about to put there; or both sides came to the same.
+        let intended = row.intent.take().filter(|intent| intent.hash == hash).map(|intent| intent.heads);
+        let shown = self.documents.entry(&doc).is_some_and(|entry| entry.target.as_deref() == Some(target));
+        let heads = intended.or_else(|| Some(self.documents.heads(&doc)?.to_vec()).filter(|_| shown));
+        if let Some(heads) = heads.filter(|_| hash != row.hash) {
+            row.heads = heads;
+            row.hash = hash;
+        } else if hash != row.hash {
             let (_, mut document) = self.open(&doc)?;
             let change = document.edit(self.replica, &row.heads, &[EntryOp::Target(target.to_owned())])?;
             row.heads = vec![change.hash];
@@ -372,8 +379,8 @@ impl Ingest<'_> {
         let Some(entry) = self.documents.entry(&doc).cloned() else {
             return Ok(None);
         };
-        // Both sides may have come to the same bytes.
-        if !same_bytes && entry.exec == loaded.stat.exec && self.content_hash(&doc, &entry)? == Some(loaded.hash) {
+        // Both sides may have come to the same.
+        if entry.exec == loaded.stat.exec && self.content_hash(&doc, &entry)? == Some(loaded.hash) {
             row.heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
             row.hash = loaded.hash;
             let writes = content_writes(&loaded);
@@ -565,39 +572,4 @@ fn base_row(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::folder::disk::Disk;
-
-    /// A file of so many bytes, as it is read by this clock.
-    fn loaded(len: usize, age_ns: i64) -> Loaded {
-        let dir = tempfile::tempdir().expect("temporary directory");
-        let disk = Disk::open(dir.path()).expect("opens");
-        let path = RelPath::root().join("file");
-        disk.write_new(&path, &vec![b'a'; len], false).expect("writes");
-        let stat = disk.look(&path).expect("looks").expect("is there").stat;
-        load(&disk, &path, stat.mtime_ns.max(stat.ctime_ns) + age_ns).expect("stands still")
-    }
-
-    #[test]
-    fn contents_are_cut_and_held_by_their_size() {
-        let at = |len| {
-            let loaded = loaded(len, 0);
-            (loaded.chunks.is_some(), loaded.bytes.is_some())
-        };
-        assert_eq!(at(limits::INLINE_BYTES_MAX), (false, true));
-        assert_eq!(at(limits::INLINE_BYTES_MAX + 1), (true, true));
-        assert_eq!(at(limits::TEXT_BYTES_MAX), (true, true));
-        assert_eq!(at(limits::TEXT_BYTES_MAX + 1), (true, false));
-    }
-
-    #[test]
-    fn a_young_file_is_not_believed() {
-        for age_ns in [0, limits::RACY_NS - 1, 1 - limits::RACY_NS] {
-            assert!(loaded(1, age_ns).racy, "{age_ns}");
-        }
-        for age_ns in [limits::RACY_NS, -limits::RACY_NS] {
-            assert!(!loaded(1, age_ns).racy, "{age_ns}");
-        }
-    }
-}
+mod tests;

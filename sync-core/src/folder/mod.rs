@@ -3,7 +3,7 @@
 //! Three states of each entry are compared: the disk as a scan sees it, the tree that the documents make, and the
 //! [`Base`], on which the two last agreed. The pure parts are [`local`] (disk against base: what did the user do?) and
 //! [`plan`] (tree against base: what is to be done?); [`observe`] looks, [`ingest`] turns what the user did into edits,
-//! [`apply`] writes, checking each path against the base at the last moment. [`Fs`] is the disk, [`disk`] the real one.
+//! [`apply`] writes, checking each path against the base at the last moment, and `recover` finds its way after a crash. [`Fs`] is the disk, [`disk`] the real one.
 //! [`rounds`] joins them all: it reads documents, submits edits and keeps the base in the store, by way of its host.
 //!
 //! Nothing here knows the engine or a task, or reads a clock: that is the host's.
@@ -19,6 +19,7 @@ pub mod local;
 pub mod observe;
 pub mod plan;
 pub mod rails;
+mod recover;
 pub mod rounds;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 pub use base::Base;
 pub use fs::{Fault, FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
 pub use ignored::Ignored;
+pub use recover::Noted;
 
 use crate::{
     doc::entry::Entry,

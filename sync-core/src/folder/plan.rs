@@ -65,9 +65,15 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
         let keeps_name = on_disk.is_some_and(|(row, _)| row.name == entry.name && row.parent == place.parent);
         let moved = !(keeps_name && planted(Plant::WrongTieBreak))
             && on_disk.is_some_and(|(row, _)| row.parent != place.parent || row.name != place.name);
+        // What a plan before this one had to leave aside goes where it belongs.
+        let aside = base.is_aside(doc);
+        let moved = moved || aside;
         let heads = documents.heads(doc).unwrap_or_default();
         let behind = on_disk.is_none_or(|(row, _)| row.heads != heads);
-        if (moved || behind) && view.path_of(doc).is_none_or(|path| ignored.covers(&path, entry.kind == Kind::Dir)) {
+        if (moved || behind)
+            && !aside
+            && view.path_of(doc).is_none_or(|path| ignored.covers(&path, entry.kind == Kind::Dir))
+        {
             continue;
         }
         if moved {

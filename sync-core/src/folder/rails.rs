@@ -7,29 +7,32 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{ids::DocId, limits};
 
-/// Counts deletes and overwrites of the last minute in one direction.
+/// Counts which entries the last minute deleted and overwrote in one direction: a file that is saved all the time is one.
 #[derive(Debug, Default)]
 pub struct Brake {
-    recent: VecDeque<(u64, usize)>,
+    /// Each with the last time.
+    recent: BTreeMap<DocId, u64>,
 }
 
 impl Brake {
     /// How many entries more may be deleted or overwritten now, in a folder of so many files.
     pub fn room(&mut self, now_ms: u64, files: usize, floor: usize) -> usize {
-        while self.recent.front().is_some_and(|(then, _)| now_ms >= then + limits::HOLD_WINDOW_MS) {
-            self.recent.pop_front();
-        }
-        let spent: usize = self.recent.iter().map(|(_, count)| count).sum();
+        self.recent.retain(|_, then| now_ms < *then + limits::HOLD_WINDOW_MS);
+        let spent = self.recent.len();
         // What was deleted meanwhile counted when the minute began.
         let share = files.saturating_add(spent) / limits::HOLD_ONE_IN;
         share.max(floor).saturating_sub(spent)
     }
 
-    /// So many were deleted or overwritten.
-    pub fn note(&mut self, now_ms: u64, count: usize) {
-        if count > 0 {
-            self.recent.push_back((now_ms, count));
-        }
+    /// Whether an entry is counted already.
+    #[must_use]
+    pub fn counts(&self, doc: &DocId) -> bool {
+        self.recent.contains_key(doc)
+    }
+
+    /// An entry was deleted or overwritten.
+    pub fn note(&mut self, now_ms: u64, doc: DocId) {
+        self.recent.insert(doc, now_ms);
     }
 }
 
@@ -129,15 +132,29 @@ mod tests {
     #[test]
     fn a_minute_may_delete_a_quarter_and_never_less_than_the_floor() {
         let mut brake = Brake::default();
+        let docs: Vec<DocId> = (0..=255).map(|number| DocId([number; 32])).collect();
         assert_eq!(brake.room(0, 10, FLOOR), FLOOR);
+        assert_eq!(brake.room(0, 4 * FLOOR + 4, FLOOR), FLOOR + 1);
         assert_eq!(brake.room(0, 1000, FLOOR), 250);
-        brake.note(0, 200);
+        docs[..200].iter().for_each(|doc| brake.note(0, *doc));
         // The 200 are gone, and count as if they were there.
         assert_eq!(brake.room(limits::HOLD_WINDOW_MS - 1, 800, FLOOR), 50);
-        brake.note(1, 50);
+        docs[200..250].iter().for_each(|doc| brake.note(1, *doc));
         assert_eq!(brake.room(limits::HOLD_WINDOW_MS - 1, 750, FLOOR), 0);
         assert_eq!(brake.room(limits::HOLD_WINDOW_MS, 750, FLOOR), 200 - 50);
         assert_eq!(brake.room(limits::HOLD_WINDOW_MS + 1, 750, FLOOR), 187);
+    }
+
+    #[test]
+    fn a_file_that_is_saved_again_and_again_is_one() {
+        let (mut brake, doc) = (Brake::default(), DocId([1; 32]));
+        for now in 0..100 {
+            brake.note(now, doc);
+            assert_eq!(brake.room(now, 3, FLOOR), FLOOR - 1);
+        }
+        assert!(brake.counts(&doc) && !brake.counts(&DocId([2; 32])));
+        assert_eq!(brake.room(99 + limits::HOLD_WINDOW_MS, 3, FLOOR), FLOOR);
+        assert!(!brake.counts(&doc), "a minute later it is new again");
     }
 
     #[test]
@@ -160,6 +177,22 @@ mod tests {
         assert!(fights.rests(&doc, quarantined + limits::FIGHT_REST_MS - 1));
         assert!(!fights.rests(&doc, quarantined + limits::FIGHT_REST_MS));
         assert!(!fights.rests(&DocId([2; 32]), quarantined));
+    }
+
+    #[test]
+    fn fewer_writes_in_the_window_are_no_fight() {
+        let doc = DocId([1; 32]);
+        let turns = |step: u64| {
+            let mut fights = Fights::default();
+            for turn in 0..limits::FIGHT_WRITES as u64 {
+                fights.wrote(doc, turn * step);
+                fights.changed(&doc);
+            }
+            fights.rests(&doc, (limits::FIGHT_WRITES as u64 - 1) * step)
+        };
+        let gaps = limits::FIGHT_WRITES as u64 - 1;
+        assert!(turns((limits::FIGHT_WINDOW_MS - 1) / gaps));
+        assert!(!turns(limits::FIGHT_WINDOW_MS.div_ceil(gaps)), "the first one is too long ago");
     }
 
     #[test]

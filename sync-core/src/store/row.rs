@@ -238,7 +238,8 @@ impl Stat {
     }
 }
 
-/// Bytes that were about to be put at a path: after a crash both these and the base are ours.
+/// Bytes that were about to be put at a path: after a crash both these and the base are ours. With the hash of the row
+/// itself, an entry that was about to move there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// Heads that the bytes were made of.

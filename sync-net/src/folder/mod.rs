@@ -360,6 +360,19 @@ mod tests {
     }
 
     #[test]
+    fn requests_wait_up_to_a_bound() {
+        let mailbox = Mailbox::default();
+        let ask = || {
+            let (answer, _) = tokio::sync::oneshot::channel();
+            mailbox.request(Request { ask: requests::Ask::Why(RelPath::root()), answer })
+        };
+        assert!((0..limits::FOLDER_REQUESTS_MAX).all(|_| ask()), "at the bound");
+        assert!(!ask(), "and one past it");
+        assert_eq!(mailbox.take(Duration::ZERO).requests.len(), limits::FOLDER_REQUESTS_MAX);
+        assert!(ask());
+    }
+
+    #[test]
     fn what_is_said_again_takes_no_more_room() {
         let mailbox = Mailbox::default();
         for _ in 0..10 {

@@ -117,11 +117,10 @@ impl Worker {
             self.rounds.round(&mut self.node)?;
             let now_ms = self.node.clock.mono_ms();
             self.waiting.answer(&mut self.rounds, &mut self.node, now_ms)?;
-            if now_ms >= self.sweep_ms {
-                self.sweep_ms = now_ms + limits::KEPT_SWEEP_EVERY_MS;
-                if let Err(error) = self.node.shared.kept.sweep() {
-                    debug!(%error, "what is kept was not swept");
-                }
+            if sweep_is_due(&mut self.sweep_ms, now_ms)
+                && let Err(error) = self.node.shared.kept.sweep()
+            {
+                debug!(%error, "what is kept was not swept");
             }
         }
     }
@@ -278,5 +277,28 @@ fn host_error(error: NodeError) -> HostError {
         NodeError::Stopped => Stopped.into(),
         NodeError::Store(error) => error.into(),
         other => HostError::Failed(other.to_string()),
+    }
+}
+
+/// Whether what is kept is to be looked through now; then it is again after a while.
+const fn sweep_is_due(sweep_ms: &mut u64, now_ms: u64) -> bool {
+    let is_due = now_ms >= *sweep_ms;
+    if is_due {
+        *sweep_ms = now_ms + limits::KEPT_SWEEP_EVERY_MS;
+    }
+    is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_looked_through_when_its_time_has_come() {
+        let mut sweep_ms = 1;
+        assert!(!sweep_is_due(&mut sweep_ms, 0));
+        assert!(sweep_is_due(&mut sweep_ms, 1));
+        assert!(!sweep_is_due(&mut sweep_ms, limits::KEPT_SWEEP_EVERY_MS));
+        assert!(sweep_is_due(&mut sweep_ms, 1 + limits::KEPT_SWEEP_EVERY_MS));
     }
 }

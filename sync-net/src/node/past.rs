@@ -70,13 +70,18 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| NodeError::Stopped)?
 }
 
+/// How many commits a page of a log has.
+fn page(asked: Option<usize>) -> usize {
+    asked.unwrap_or(limits::LOG_COMMITS).min(limits::LOG_COMMITS_MAX)
+}
+
 impl Node {
     /// What changed in a folder, or at one path of it: at most so many commits, newest first.
     ///
     /// # Errors
     /// When there is no such folder, or nothing was ever at that path.
     pub async fn log(&self, folder: &str, path: Option<&str>, most: Option<usize>) -> Result<Log, NodeError> {
-        let most = most.unwrap_or(limits::LOG_COMMITS).min(limits::LOG_COMMITS_MAX);
+        let most = page(most);
         let path = path.map(parse_path).transpose()?;
         let (node, folder) = (self.clone(), folder.to_owned());
         blocking(move || {
@@ -331,5 +336,17 @@ fn member_words(op: &MemberOp) -> String {
         MemberOp::Genesis { space_name, .. } => format!("began the folder {space_name}"),
         MemberOp::Invite { role, .. } => format!("made an invite for a {role}"),
         MemberOp::Accept { name, .. } => format!("let {name} in"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_a_log_is_as_long_as_asked_up_to_a_bound() {
+        assert_eq!(page(None), limits::LOG_COMMITS);
+        assert_eq!(page(Some(limits::LOG_COMMITS_MAX)), limits::LOG_COMMITS_MAX);
+        assert_eq!(page(Some(limits::LOG_COMMITS_MAX + 1)), limits::LOG_COMMITS_MAX);
     }
 }

@@ -160,9 +160,7 @@ impl Node {
         let mut entries = vec![(path.clone(), then.clone())];
         if then.entry.kind == Kind::Dir {
             let inside = past.subtree(then.doc, &path);
-            if inside.len() > limits::RESTORE_ENTRIES_MAX {
-                return Err(HistoryFault::TooMuch(path.to_string()).into());
-            }
+            check_count(inside.len(), &path)?;
             entries = inside.into_iter().filter_map(|(path, doc)| Some((path, then_of(&past, doc)?))).collect();
         }
         let mut wanted: Vec<Wanted> = above(&past, &path);
@@ -324,4 +322,21 @@ fn restored_path(path: &RelPath, fate: Fate) -> RestoredPath {
         Fate::Refused(why) => ("refused", Some(why)),
     };
     RestoredPath { path: path.to_string(), outcome: outcome.into(), reason }
+}
+
+/// One restore brings back so many entries and no more.
+fn check_count(count: usize, path: &RelPath) -> Result<(), HistoryFault> {
+    if count > limits::RESTORE_ENTRIES_MAX { Err(HistoryFault::TooMuch(path.to_string())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_restore_brings_back_so_many_entries() {
+        let path = RelPath::root().join("d");
+        assert!(check_count(limits::RESTORE_ENTRIES_MAX, &path).is_ok());
+        assert!(matches!(check_count(limits::RESTORE_ENTRIES_MAX + 1, &path), Err(HistoryFault::TooMuch(_))));
+    }
 }

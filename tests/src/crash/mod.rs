@@ -7,6 +7,7 @@
 //! instead.
 
 pub mod faults;
+pub mod folder;
 pub mod rig;
 pub mod state;
 

@@ -12,7 +12,7 @@ use sync_core::{
     commit::SecretKey,
     doc::entry::{Content, Entry},
     engine::{Command, Effect, Engine, Input, Now, SessionId, Ticket},
-    history::{Library, Shelf},
+    history::{HistoryError, Library, Shelf},
     ids::{ContentHash, DocId, InstallEpoch},
     member::Role,
     store::{Snapshot, Store},
@@ -160,6 +160,7 @@ impl World {
 
     pub(super) fn check_end(&mut self) -> Result<(), Violation> {
         self.documents_are_equal()?;
+        self.documents_are_those_of_the_model()?;
         self.a_rescan_plans_nothing()?;
         self.no_user_byte_is_lost()?;
         self.writes_stay_inside()?;
@@ -174,7 +175,7 @@ impl World {
         read.ok_or_else(|| self.violation("stores can be read", &format!("at {index}")))
     }
 
-    fn entries(&self, index: usize) -> Result<BTreeMap<DocId, (Entry, Option<String>)>, Violation> {
+    pub(super) fn entries(&self, index: usize) -> Result<BTreeMap<DocId, (Entry, Option<String>)>, Violation> {
         let (handle, snapshot) = self.snapshot(index)?;
         let mut rows = Vec::new();
         let listed = snapshot.each_document(handle, |doc, row| rows.push((doc, row)));
@@ -273,31 +274,8 @@ impl World {
 
     /// All contents that documents ever had, but for those that rest in files.
     fn history(&self) -> Result<BTreeMap<ContentHash, Vec<u8>>, Violation> {
-        let mut held = BTreeMap::new();
         let (handle, snapshot) = self.snapshot(0)?;
-        let mut rows = Vec::new();
-        let listed = snapshot.each_document(handle, |doc, row| rows.push((doc, row)));
-        listed.map_err(|error| self.violation("stores can be read", &error.to_string()))?;
-        let mut library = Library::new(snapshot, handle, Shelf::default());
-        for (doc, row) in rows {
-            let broken = |error: &dyn fmt::Display| self.violation("every document opens", &error.to_string());
-            let document = library.open(&doc, &row).map_err(|error| broken(&error))?;
-            for index in 0..row.changes {
-                let change = library.rows().change(row.handle, index).map_err(|error| broken(&error))?;
-                let content = document.content_at(&[change.hash]).map_err(|error| broken(&error))?;
-                match content.map(|(_, content)| content) {
-                    Some(Content::Inline(bytes)) => {
-                        held.insert(ContentHash::of(&bytes), bytes);
-                    }
-                    Some(Content::Text) => {
-                        let text = document.text_at(&[change.hash]).map_err(|error| broken(&error))?;
-                        held.extend(text.map(|text| (ContentHash::of(text.as_bytes()), text.into_bytes())));
-                    }
-                    Some(Content::Reference(_)) | None => {}
-                }
-            }
-        }
-        Ok(held)
+        history(snapshot, handle).map_err(|error| self.violation("every document opens", &error.to_string()))
     }
 
     /// Nobody holds a change by a device that may only read.
@@ -418,6 +396,31 @@ impl World {
     }
 }
 
+/// All contents that the documents of a space ever had, but for those that rest in files.
+pub(crate) fn history(snapshot: Snapshot, space: u32) -> Result<BTreeMap<ContentHash, Vec<u8>>, HistoryError> {
+    let mut held = BTreeMap::new();
+    let mut rows = Vec::new();
+    snapshot.each_document(space, |doc, row| rows.push((doc, row)))?;
+    let mut library = Library::new(snapshot, space, Shelf::default());
+    for (doc, row) in rows {
+        let document = library.open(&doc, &row)?;
+        for index in 0..row.changes {
+            let change = library.rows().change(row.handle, index)?;
+            match document.content_at(&[change.hash])?.map(|(_, content)| content) {
+                Some(Content::Inline(bytes)) => {
+                    held.insert(ContentHash::of(&bytes), bytes);
+                }
+                Some(Content::Text) => {
+                    let text = document.text_at(&[change.hash])?;
+                    held.extend(text.map(|text| (ContentHash::of(text.as_bytes()), text.into_bytes())));
+                }
+                Some(Content::Reference(_)) | None => {}
+            }
+        }
+    }
+    Ok(held)
+}
+
 /// What an editor that was killed leaves and every folder ignores.
 fn is_left_alone(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "swp")
@@ -431,7 +434,7 @@ fn is_foreign(path: &Path, seen: &Seen) -> bool {
 }
 
 /// Whether a text has every line of another.
-fn has_all_lines(text: &[u8], of: &[u8]) -> bool {
+pub(crate) fn has_all_lines(text: &[u8], of: &[u8]) -> bool {
     let lines: BTreeSet<&[u8]> = text.split(|byte| *byte == b'\n').collect();
     std::str::from_utf8(of).is_ok() && of.split(|byte| *byte == b'\n').all(|line| lines.contains(line))
 }

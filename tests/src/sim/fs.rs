@@ -9,6 +9,7 @@ mod durable;
 mod faults;
 mod handle;
 mod journal;
+mod record;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -40,15 +41,17 @@ pub use self::{
     durable::{Crash, CrashReport},
     faults::DiskFault,
     journal::{FolderWrite, Saved},
+    record::Moment,
     user::{OpenHow, UserOp},
     watch::{WatchEvent, WatchFaults},
 };
 use self::{
     handle::{SimRead, SimWrite},
+    record::Recorder,
     state::{Rename, State, Who},
     tree::{Body, Node, NodeId, OUTSIDE, ROOT, errno, failed},
 };
-use super::rng::Rng;
+use super::{disk::SimDisk, rng::Rng};
 use crate::disk::Seen;
 
 /// What kind of file system this is.
@@ -181,7 +184,24 @@ impl SimFs {
 
     /// Loses what was not flushed, as the configured model has it. Open files and scheduled steps are gone.
     pub fn crash(&self, rng: &mut Rng) -> CrashReport {
-        self.state().crash(rng)
+        self.state().crash(None, rng)
+    }
+
+    /// Begins to note what the disk is after each change, and how much was recorded of a store's disk by then.
+    pub fn record(&self, store: &SimDisk) {
+        self.state().record(store.clone());
+    }
+
+    /// How many moments were noted.
+    #[must_use]
+    pub fn moments(&self) -> usize {
+        self.state().recorder.as_ref().map_or(0, Recorder::len)
+    }
+
+    /// Ends that, and gives out the moments, the first of which is the beginning.
+    #[must_use]
+    pub fn take_moments(&self) -> Vec<Moment> {
+        self.state().recorder.take().map(Recorder::into_moments).unwrap_or_default()
     }
 
     /// Ends the process under test and nothing else: its open files and its watch are gone, the disk stays as it is.
@@ -406,7 +426,7 @@ impl Fs for SimFs {
         result.map_err(|source| FsError { operation: "write", path: path.clone(), source })
     }
 
-    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>) -> Result<(), FsError> {
+    fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>, flush: bool) -> Result<(), FsError> {
         self.call("set the permissions of", path, &[path], |state| {
             let node = state.live.existing(&state.live.place(path)?)?;
             let own = state.live.node(node).mode;
@@ -424,6 +444,9 @@ impl Fs for SimFs {
             }
             state.live.may(node, 4)?;
             state.chmod(node, mode, Who::Folder);
+            if flush {
+                state.flush_file(node);
+            }
             Ok(())
         })
     }
@@ -447,8 +470,7 @@ impl Fs for SimFs {
     fn flush_dir(&self, dir: &RelPath) -> Result<(), FsError> {
         self.call("flush", dir, &[], |state| {
             let dir = state.live.dir(dir)?;
-            let model = state.config.crash;
-            state.log.flush_dir(&mut state.durable, dir, model);
+            state.flush_dir(dir);
             Ok(())
         })
     }

@@ -8,6 +8,7 @@
 
 pub mod check;
 mod check_fork;
+mod check_model;
 mod check_more;
 pub mod disk;
 pub mod editor;

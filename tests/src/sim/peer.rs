@@ -35,55 +35,58 @@ use super::{
 /// A device.
 #[derive(Debug)]
 pub struct Peer {
-    pub(super) key: SecretKey,
-    pub(super) disk: SimDisk,
-    pub(super) fs: SimFs,
+    pub(crate) key: SecretKey,
+    pub(crate) disk: SimDisk,
+    pub(crate) fs: SimFs,
+    /// So many deletes and overwrites a minute are never held.
+    pub(crate) hold_above: usize,
     /// A copied store runs without its folder.
-    pub(super) has_folder: bool,
+    pub(crate) has_folder: bool,
     /// Whether its role lets it only read; its user then changes nothing.
-    pub(super) reads_only: bool,
-    pub(super) wall_offset_ms: i64,
-    pub(super) boots: u64,
-    pub(super) process: Option<Process>,
+    pub(crate) reads_only: bool,
+    pub(crate) wall_offset_ms: i64,
+    pub(crate) boots: u64,
+    pub(crate) process: Option<Process>,
     /// What an editor is in the middle of.
-    pub(super) typing: Option<Job>,
+    pub(crate) typing: Option<Job>,
     /// Logs as far as they were acknowledged: to the folder as durable, or to a peer.
-    pub(super) acked: BTreeMap<ReplicaId, u64>,
+    pub(crate) acked: BTreeMap<ReplicaId, u64>,
     /// Whether the store was put back to an older state: promises from after it do not bind.
-    pub(super) restored: bool,
+    pub(crate) restored: bool,
     /// An older state of the store.
-    pub(super) backup: Option<super::image::Image>,
+    pub(crate) backup: Option<super::image::Image>,
 }
 
 /// What runs.
 #[derive(Debug)]
 pub struct Process {
-    pub(super) engine: Engine,
-    pub(super) rounds: Option<Rounds>,
-    pub(super) base: Arc<Mutex<Base>>,
-    pub(super) fetches: BTreeMap<ContentHash, ContentRef>,
-    pub(super) wanted: BTreeSet<ContentHash>,
-    pub(super) fetched: BTreeSet<ContentHash>,
+    pub(crate) engine: Engine,
+    pub(crate) rounds: Option<Rounds>,
+    pub(crate) base: Arc<Mutex<Base>>,
+    pub(crate) fetches: BTreeMap<ContentHash, ContentRef>,
+    pub(crate) wanted: BTreeSet<ContentHash>,
+    pub(crate) fetched: BTreeSet<ContentHash>,
     started_ms: i64,
 }
 
 /// What came of a turn or a round.
 #[derive(Debug, Default)]
-pub(super) struct Turned {
-    pub(super) effects: Vec<Effect>,
+pub(crate) struct Turned {
+    pub(crate) effects: Vec<Effect>,
     /// Commits of our own were reported durable.
-    pub(super) acked: bool,
+    pub(crate) acked: bool,
     /// The store failed: the process must end.
-    pub(super) failed: bool,
+    pub(crate) failed: bool,
 }
 
 impl Peer {
     /// A new device with an empty disk.
-    pub(super) fn new(index: usize, fs: SimFs, wall_offset_ms: i64) -> Self {
+    pub(crate) fn new(index: usize, fs: SimFs, wall_offset_ms: i64) -> Self {
         Self {
             key: SecretKey::from_bytes(&[index as u8 + 1; 32]),
             disk: SimDisk::default(),
             fs,
+            hold_above: sync_core::limits::HOLD_ENTRIES_MIN,
             has_folder: true,
             reads_only: false,
             wall_offset_ms,
@@ -106,7 +109,7 @@ impl Peer {
     ///
     /// # Errors
     /// When the store does not open.
-    pub(super) fn start(&mut self, now_ms: i64, space: &SpaceId) -> Result<Turned, EngineError> {
+    pub(crate) fn start(&mut self, now_ms: i64, space: &SpaceId) -> Result<Turned, EngineError> {
         self.boots += 1;
         let store = Store::with_backend(self.disk.clone())?;
         let mut seed = [0; 32];
@@ -135,7 +138,7 @@ impl Peer {
     }
 
     /// Lets the folder follow its space, which was built again.
-    pub(super) fn follow(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
+    pub(crate) fn follow(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
         let Some(process) = &mut self.process else { return };
         let at = process.engine.space_handle(space).zip(process.engine.replica(space));
         let (Some((handle, replica)), Some(mut rounds)) = (at, process.rounds.take()) else {
@@ -149,7 +152,7 @@ impl Peer {
     }
 
     /// Starts the folder's rounds.
-    pub(super) fn open_folder(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
+    pub(crate) fn open_folder(&mut self, now_ms: i64, space: &SpaceId, turned: &mut Turned) {
         let Some((folder, row)) = self.folder_row(space).filter(|_| self.has_folder) else { return };
         let fs = self.fs.clone();
         let Some(process) = &mut self.process else { return };
@@ -168,7 +171,7 @@ impl Peer {
             fs: Arc::new(fs.clone()),
             base: Arc::clone(&process.base),
             threads: 1,
-            hold_above: sync_core::limits::HOLD_ENTRIES_MIN,
+            hold_above: self.hold_above,
         });
         fs.watch();
         let stopped = self.hosted(now_ms, space, turned, |host| rounds.recover(host));
@@ -178,7 +181,7 @@ impl Peer {
     }
 
     /// The time of a turn on this device.
-    pub(super) fn now(&self, now_ms: i64) -> Now {
+    pub(crate) fn now(&self, now_ms: i64) -> Now {
         let started = self.process.as_ref().map_or(now_ms, |process| process.started_ms);
         Now {
             mono_ms: (now_ms - started).max(0).unsigned_abs() + 1,
@@ -187,7 +190,7 @@ impl Peer {
     }
 
     /// Gives the engine a turn.
-    pub(super) fn turn(&mut self, now_ms: i64, inputs: Vec<Input>) -> Turned {
+    pub(crate) fn turn(&mut self, now_ms: i64, inputs: Vec<Input>) -> Turned {
         let now = self.now(now_ms);
         let Some(process) = &mut self.process else { return Turned::default() };
         match process.engine.turn(now, inputs) {
@@ -197,12 +200,12 @@ impl Peer {
     }
 
     /// Runs a command; the answer is among the effects.
-    pub(super) fn command(&mut self, now_ms: i64, command: Command) -> Turned {
+    pub(crate) fn command(&mut self, now_ms: i64, command: Command) -> Turned {
         self.turn(now_ms, vec![Input::Command { command, ticket: Ticket(0) }])
     }
 
     /// Lets the folder do a round.
-    pub(super) fn round(&mut self, now_ms: i64, space: &SpaceId) -> Turned {
+    pub(crate) fn round(&mut self, now_ms: i64, space: &SpaceId) -> Turned {
         let mut turned = Turned::default();
         let Some(mut rounds) = self.process.as_mut().and_then(|process| process.rounds.take()) else { return turned };
         let mono_ms = self.now(now_ms).mono_ms;
@@ -361,6 +364,6 @@ impl Host for SimHost<'_> {
 }
 
 /// Where a device's random numbers begin.
-pub(super) fn rng_of(rng: &Rng, index: usize) -> Rng {
+pub(crate) fn rng_of(rng: &Rng, index: usize) -> Rng {
     rng.fork(&format!("peer {index}"))
 }

@@ -21,14 +21,14 @@ use sync_tests::hostile::{
 use super::script;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Request {
-    space: SpaceTag,
-    content: ContentHash,
-    want: Want,
+pub(super) struct Request {
+    pub(super) space: SpaceTag,
+    pub(super) content: ContentHash,
+    pub(super) want: Want,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum Want {
+pub(super) enum Want {
     List,
     Chunks { from: u32, count: u32 },
 }

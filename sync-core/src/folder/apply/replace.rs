@@ -58,7 +58,7 @@ impl Applier<'_> {
         if row.kind == Kind::File {
             let made = self.fs.look(temp).map_err(|error| failed(&error))?;
             let exec = made.is_some_and(|made| made.stat.exec);
-            self.fs.set_mode(temp, exec, Some(&target)).map_err(|error| failed(&error))?;
+            self.fs.set_mode(temp, exec, Some(&target), true).map_err(|error| failed(&error))?;
         }
         Ok((target, row))
     }

@@ -54,6 +54,11 @@ impl Side {
     fn is_new(&self, doc: &DocId) -> bool {
         !self.held.contains_key(doc) && !self.approved.contains(doc)
     }
+
+    /// Whether an entry that is lost or overwritten now is one more.
+    fn harms_more(&self, doc: &DocId) -> bool {
+        self.is_new(doc) && !self.brake.counts(doc)
+    }
 }
 
 /// How much is held in one direction.
@@ -138,25 +143,28 @@ impl Rounds {
             let base = lock(&self.parts.base);
             let is_file = |doc: &&DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
             let side = &self.holding.outgoing;
-            (base.totals().0, gone.iter().filter(|doc| side.is_new(doc)).filter(is_file).count())
+            let lost: Vec<DocId> = gone.iter().filter(|doc| side.is_new(doc)).filter(is_file).copied().collect();
+            (base.totals().0, lost)
         };
         let side = &mut self.holding.outgoing;
         let room = side.brake.room(now_ms, files, self.parts.hold_above);
-        let suspects = touched.iter().filter(|(doc, found)| found.kind == FoundKind::File && side.is_new(doc)).count();
-        let empties = empties(lost, files);
-        if lost + suspects > room || empties {
+        let more = lost.iter().filter(|doc| !side.brake.counts(doc)).count();
+        let suspects = touched.iter().filter(|(doc, found)| found.kind == FoundKind::File && side.harms_more(doc));
+        let empties = empties(lost.len(), files);
+        let mut holds = false;
+        if more + suspects.count() > room || empties {
             let changed = self.overwritten(host, touched);
-            if lost + changed.len() > room || empties {
-                let side = &mut self.holding.outgoing;
+            let side = &mut self.holding.outgoing;
+            if more + changed.iter().filter(|doc| side.harms_more(doc)).count() > room || empties {
                 let new = |doc: &&DocId| !side.approved.contains(doc);
                 let held: Vec<_> = gone.iter().filter(new).map(|doc| (*doc, true)).collect();
                 let changed = changed.into_iter().map(|doc| (doc, false));
                 side.held.extend(held.into_iter().chain(changed));
-            } else {
-                self.holding.outgoing.brake.note(now_ms, lost);
+                holds = true;
             }
-        } else {
-            side.brake.note(now_ms, lost);
+        }
+        if !holds {
+            lost.into_iter().for_each(|doc| self.holding.outgoing.brake.note(now_ms, doc));
         }
         let side = &mut self.holding.outgoing;
         touched.retain(|(doc, _)| !side.held.contains_key(doc));
@@ -192,8 +200,11 @@ impl Rounds {
 
     /// Files that the user changed were told to the documents.
     pub(super) fn told_overwrites(&mut self, host: &dyn Host, docs: &[DocId]) {
-        self.holding.outgoing.brake.note(host.now().mono_ms, docs.len());
-        docs.iter().for_each(|doc| self.fights.changed(doc));
+        let now_ms = host.now().mono_ms;
+        for doc in docs {
+            self.holding.outgoing.brake.note(now_ms, *doc);
+            self.fights.changed(doc);
+        }
     }
 
     /// What the user's disk lost comes back from the documents; what was changed goes to the keeper and comes back, too.
@@ -239,23 +250,27 @@ impl Rounds {
         side.held.retain(|doc, _| harm.contains_key(doc));
         side.approved.retain(|doc| harm.contains_key(doc));
         let new: Vec<(DocId, bool)> = harm.into_iter().filter(|(doc, _)| side.is_new(doc)).collect();
-        let (files, lost) = {
+        let now_ms = host.now().mono_ms;
+        let (files, lost, room, more) = {
             let base = lock(&self.parts.base);
             let is_file = |doc: &DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
-            (base.totals().0, new.iter().filter(|(doc, deleted)| *deleted && is_file(doc)).count())
+            let lost: Vec<&DocId> =
+                new.iter().filter(|(doc, deleted)| *deleted && is_file(doc)).map(|(doc, _)| doc).collect();
+            let files = base.totals().0;
+            let room = side.brake.room(now_ms, files, self.parts.hold_above);
+            (files, lost.len(), room, lost.into_iter().filter(|doc| !side.brake.counts(doc)).count())
         };
-        let now_ms = host.now().mono_ms;
-        let room = side.brake.room(now_ms, files, self.parts.hold_above);
-        let suspects = new.iter().filter(|(_, deleted)| !deleted).count();
+        let suspects = new.iter().filter(|(doc, deleted)| !deleted && side.harms_more(doc)).count();
         let empties = empties(lost, files);
-        if lost + suspects > room || empties {
+        if more + suspects > room || empties {
             let mut changed = Vec::new();
             for (doc, _) in new.iter().filter(|(_, deleted)| !deleted) {
                 if self.gets_other_bytes(host, doc)? {
                     changed.push(*doc);
                 }
             }
-            if lost + changed.len() > room || empties {
+            let side = &self.holding.incoming;
+            if more + changed.iter().filter(|doc| side.harms_more(doc)).count() > room || empties {
                 let gone = new.iter().filter(|(_, deleted)| *deleted).copied();
                 self.holding.incoming.held.extend(gone.chain(changed.into_iter().map(|doc| (doc, false))));
             }
@@ -311,7 +326,7 @@ impl Rounds {
     /// An entry was removed from the disk, or a file got other bytes, by the doing of others.
     pub(super) fn did_harm(&mut self, host: &dyn Host, doc: DocId, overwrote: bool) {
         let now_ms = host.now().mono_ms;
-        self.holding.incoming.brake.note(now_ms, 1);
+        self.holding.incoming.brake.note(now_ms, doc);
         self.holding.incoming.approved.remove(&doc);
         if overwrote {
             self.fights.wrote(doc, now_ms);

@@ -395,7 +395,13 @@ impl Rounds {
         self.recovered = true;
         self.rescan_ms = 0;
         self.planned = false;
-        self.apply(host, |applier| applier.recover())?;
+        self.aside = Aside::default();
+        let noted = self.apply(host, |applier| applier.recover())?;
+        if !noted.is_empty() {
+            self.parts.fs.flush_all()?;
+        }
+        let rows = noted.into_iter().map(|(doc, row)| Write::Base { folder: self.parts.folder, doc, row });
+        self.put_rows(host, rows.collect())?;
         probe::reach("folder.recovered");
         snapshot.each_document(self.parts.space_handle, |doc, _| {
             self.pending.insert(doc);

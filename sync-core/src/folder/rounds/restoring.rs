@@ -325,7 +325,7 @@ impl Rounds {
             (None, Held::None) => return Ok(Put::Refused("it was no file".into())),
         }
         if entry.target.is_none() {
-            self.parts.fs.set_mode(&temp, entry.exec, None)?;
+            self.parts.fs.set_mode(&temp, entry.exec, None, true)?;
         }
         let Some(doc) = shown else {
             return Ok(match self.parts.fs.rename_new(&temp, path) {

@@ -32,8 +32,18 @@ use crate::{
 /// once.
 const WRITE_RETRY_MS: u64 = 5_000;
 
+/// So many files or directories are flushed one by one, more of them with the whole file system.
+const FLUSHES_MAX: usize = 4;
+
 /// Bytes of a file that are copied at once.
 const COPY_BYTES: usize = 64 * 1024;
+
+/// What was done and is not noted yet: rows of the base, and the directories in which it shows.
+#[derive(Debug, Default)]
+struct Noted {
+    rows: Vec<Write>,
+    dirs: BTreeSet<RelPath>,
+}
 
 impl Rounds {
     pub(super) fn materialize(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
@@ -49,47 +59,55 @@ impl Rounds {
         self.hold_incoming(host, &mut actions)?;
         // Asked once a plan: what is written in it is counted here.
         self.room = self.parts.fs.space().ok();
+        self.intend_moves(host, &actions)?;
         let mut writes = Vec::new();
-        let mut rows = Vec::new();
+        let mut deletes = Vec::new();
+        let mut noted = Noted::default();
         for action in actions {
             match action {
                 Action::Write { doc, place } => writes.push((doc, place)),
+                Action::Delete { doc } => deletes.push(doc),
                 Action::Aside { doc } => {
                     let applied = self.apply(host, |applier| applier.put_aside(doc));
-                    self.note(host, applied, &mut rows);
+                    self.note(host, applied, &mut noted);
                 }
                 Action::MakeDir { doc, place } => {
                     let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
                     let applied = self.apply(host, |applier| applier.make_dir(doc, &place, heads));
-                    self.note(host, applied, &mut rows);
+                    self.note(host, applied, &mut noted);
                 }
                 Action::Move { doc, place } => {
                     let applied = self.apply(host, |applier| applier.move_to(doc, &place));
-                    self.note(host, applied, &mut rows);
-                }
-                Action::Delete { doc } => {
-                    let path = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
-                    // Deletes come last: what is to be written is written before.
-                    if !writes.is_empty() {
-                        self.write_all(host, std::mem::take(&mut writes), &mut rows)?;
+                    if !matches!(applied, Some(Applied::Done(..))) {
+                        self.forget_intent(doc, &mut noted);
                     }
-                    let mut library = self.library(host)?;
-                    let in_history = self.in_history(&mut library, &doc);
-                    self.shelf = library.into_shelf();
-                    let in_history = in_history?;
-                    let applied = self.apply(host, |applier| applier.delete(doc, in_history));
-                    probe::reach("delete.before-note");
-                    if matches!(applied, Some(Applied::Done(..))) {
-                        self.did_harm(host, doc, false);
-                        let wall_ns = host.now().wall_ns;
-                        self.decisions.note(path, "deleted", "a commit deleted it", wall_ns);
-                    }
-                    self.note(host, applied, &mut rows);
+                    self.note(host, applied, &mut noted);
                 }
             }
         }
-        self.write_all(host, writes, &mut rows)?;
-        self.put_rows(host, rows)?;
+        self.make_last(host, &mut noted)?;
+        self.write_all(host, writes, &mut noted)?;
+        if !deletes.is_empty() {
+            noted.dirs.insert(temp_dir());
+        }
+        // Deletes come last: what is to be written is written before.
+        for doc in deletes {
+            let mut library = self.library(host)?;
+            let in_history = self.in_history(&mut library, &doc);
+            self.shelf = library.into_shelf();
+            let in_history = in_history?;
+            let path = self.apply(host, |applier| applier.path(&doc));
+            let applied = self.apply(host, |applier| applier.delete(doc, in_history));
+            probe::reach("delete.before-note");
+            if matches!(applied, Some(Applied::Done(..))) {
+                self.did_harm(host, doc, false);
+                let wall_ns = host.now().wall_ns;
+                self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
+            }
+            noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
+            self.note(host, applied, &mut noted);
+        }
+        self.make_last(host, &mut noted)?;
         self.retry_ms = host.now().mono_ms + WRITE_RETRY_MS;
         self.ask_for_contents(host);
         self.sweep_downloads()
@@ -116,7 +134,46 @@ impl Rounds {
         Ok(())
     }
 
-    pub(super) fn note(&mut self, host: &dyn Host, applied: Option<Applied>, rows: &mut Vec<Write>) {
+    /// Makes durable where entries are about to move, so that after a crash nobody takes that for the user's doing.
+    fn intend_moves(&mut self, host: &mut dyn Host, actions: &[Action]) -> Result<(), RoundError> {
+        let mut intents = Vec::new();
+        for action in actions {
+            if let Action::Move { doc, place } = action
+                && let Some(row) = self.apply(host, |applier| applier.intend_move(*doc, place))
+            {
+                intents.push(Write::Base { folder: self.parts.folder, doc: *doc, row: Some(Box::new(row)) });
+            }
+        }
+        self.put_rows(host, intents)
+    }
+
+    fn forget_intent(&mut self, doc: DocId, noted: &mut Noted) {
+        let mut base = lock(&self.parts.base);
+        if let Some(row) = base.row(&doc).cloned() {
+            let row = BaseRow { intent: None, ..row };
+            base.set(doc, Some(row.clone()));
+            noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+        }
+    }
+
+    /// Makes what was done on the disk last, and then notes it: what is noted must not come undone.
+    fn make_last(&mut self, host: &mut dyn Host, noted: &mut Noted) -> Result<(), RoundError> {
+        let Noted { rows, dirs } = std::mem::take(noted);
+        if dirs.len() > FLUSHES_MAX {
+            self.parts.fs.flush_all()?;
+        } else {
+            for dir in dirs {
+                match self.parts.fs.flush_dir(&dir) {
+                    // It was deleted since, which the directory that it was in tells.
+                    Err(error) if error.fault() == Fault::NotFound => {}
+                    result => result?,
+                }
+            }
+        }
+        self.put_rows(host, rows)
+    }
+
+    fn note(&mut self, host: &mut dyn Host, applied: Option<Applied>, noted: &mut Noted) {
         let wall_ns = host.now().wall_ns;
         match &applied {
             Some(Applied::Done(doc, Some(_))) => {
@@ -133,7 +190,11 @@ impl Rounds {
             _ => {}
         }
         match applied {
-            Some(Applied::Done(doc, row)) => rows.push(Write::Base { folder: self.parts.folder, doc, row }),
+            Some(Applied::Done(doc, row)) => {
+                let path = self.apply(host, |applier| applier.path(&doc));
+                noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
+                noted.rows.push(Write::Base { folder: self.parts.folder, doc, row });
+            }
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
             // Looking again would find the same: what stands there cannot be taken in.
             Some(Applied::Dirty(path)) if self.scan_problems.contains_key(&path) => {
@@ -141,6 +202,7 @@ impl Rounds {
                 self.write_problems.insert(path, reason);
             }
             Some(Applied::Dirty(path)) => {
+                let path = self.bring_out(host, path, noted);
                 self.mark_dirty(host, path, 0);
                 self.planned = false;
             }
@@ -148,6 +210,24 @@ impl Rounds {
                 self.write_problems.insert(path, reason);
             }
             None => {}
+        }
+    }
+
+    /// Where a path that must be looked at is to be looked at: not in our own directory, which nobody looks into.
+    fn bring_out(&mut self, host: &mut dyn Host, path: RelPath, noted: &mut Noted) -> RelPath {
+        let Some((doc, below)) = self.apply(host, |applier| applier.aside_above(&path)) else { return path };
+        let applied = self.apply(host, |applier| applier.bring_out(doc));
+        match applied {
+            Some(Applied::Done(..)) => {
+                let out = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
+                self.note(host, applied, noted);
+                below.components().iter().fold(out, |path, name| path.join(name))
+            }
+            Some(Applied::Problem(at, reason)) => {
+                self.write_problems.insert(at, reason);
+                path
+            }
+            Some(Applied::Dirty(_)) | None => path,
         }
     }
 
@@ -175,16 +255,16 @@ impl Rounds {
         &mut self,
         host: &mut dyn Host,
         writes: Vec<(DocId, Place)>,
-        rows: &mut Vec<Write>,
+        noted: &mut Noted,
     ) -> Result<(), RoundError> {
         let mut library = self.library(host)?;
         for batch in writes.chunks(limits::FOLDER_BATCH) {
             // A batch shares two flushes of the file system; a few files have their own.
-            let single = batch.len() <= 4;
+            let single = batch.len() <= FLUSHES_MAX;
             let mut prepared = Vec::new();
             let mut intents = Vec::new();
             for (doc, place) in batch {
-                let prepared_one = self.prepare(host, &mut library, *doc, place, single, rows);
+                let prepared_one = self.prepare(host, &mut library, *doc, place, single, noted);
                 match self.unless_unreadable(host, *doc, prepared_one)? {
                     Some((ready, row)) => {
                         let row = Some(Box::new(row));
@@ -205,28 +285,18 @@ impl Rounds {
             probe::reach("write.before-intent");
             self.put_rows(host, intents)?;
             probe::reach("write.after-intent");
-            let mut dirs = BTreeSet::new();
             for (doc, ready, in_history) in prepared {
                 let replaced = lock(&self.parts.base).on_disk(&doc).is_some();
                 let applied = self.apply(host, |applier| applier.commit(ready, in_history));
-                if let Applied::Done(doc, _) = &applied {
-                    if replaced {
-                        self.did_harm(host, *doc, true);
-                    }
-                    let path = lock(&self.parts.base).path_of(doc);
-                    dirs.extend(path.and_then(|path| path.split().map(|(dir, _)| dir)));
+                if replaced && matches!(applied, Applied::Done(..)) {
+                    self.did_harm(host, doc, true);
                 }
-                self.note(host, Some(applied), rows);
+                self.note(host, Some(applied), noted);
             }
-            if single {
-                for dir in dirs {
-                    self.parts.fs.flush_dir(&dir)?;
-                }
-            } else {
-                self.parts.fs.flush_all()?;
-            }
+            // What was displaced and kept left from there.
+            noted.dirs.insert(temp_dir());
             probe::reach("write.before-base");
-            self.put_rows(host, std::mem::take(rows))?;
+            self.make_last(host, noted)?;
             probe::reach("write.after-base");
         }
         self.shelf = library.into_shelf();
@@ -241,7 +311,7 @@ impl Rounds {
         doc: DocId,
         place: &Place,
         flush: bool,
-        rows: &mut Vec<Write>,
+        noted: &mut Noted,
     ) -> Result<Option<(Prepared, BaseRow)>, RoundError> {
         if self.unreadable.contains_key(&doc) {
             // What is on disk may be newer than the state that could be read last.
@@ -263,13 +333,13 @@ impl Rounds {
             // The document moved on and its bytes did not.
             if row.kind == Kind::File && stat.exec != entry.exec {
                 let Some(path) = lock(&self.parts.base).path_of(&doc) else { return Ok(None) };
-                self.parts.fs.set_mode(&path, entry.exec, None)?;
+                self.parts.fs.set_mode(&path, entry.exec, None, true)?;
                 row.stat = self.parts.fs.look(&path)?.map(|found| found.stat);
             }
             row.heads = heads;
             row.intent = None;
             lock(&self.parts.base).set(doc, Some(row.clone()));
-            rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+            noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
             return Ok(None);
         }
         if let Some(Bytes::Memory(bytes)) = &bytes
@@ -287,7 +357,7 @@ impl Rounds {
         match self.apply(host, |applier| applier.prepare(doc, place, bytes, want, flush)) {
             Ok(ready) => Ok(Some(ready)),
             Err(applied) => {
-                self.note(host, Some(applied), rows);
+                self.note(host, Some(applied), noted);
                 Ok(None)
             }
         }
@@ -316,6 +386,7 @@ impl Rounds {
         if self.copy_verified(&path, &temp, &lost) {
             match self.parts.fs.rename_new(&temp, &beside) {
                 Ok(()) => {
+                    self.parts.fs.flush_dir(&dir)?;
                     probe::reach("write.losing-kept");
                     self.mark_dirty(host, beside, 0);
                 }

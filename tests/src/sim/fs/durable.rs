@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::tree::{Body, Change, Name, NodeId, Place, Tree};
-use crate::sim::rng::Rng;
+use crate::sim::{image::Loss, rng::Rng};
 
 /// What a flush means and what a crash may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,11 +197,19 @@ impl Log {
         self.commit(durable, seqs);
     }
 
-    /// Loses power: what is left is in `durable` then.
-    pub(super) fn crash(self, durable: &mut Tree, live: &Tree, model: Crash, rng: &mut Rng) -> CrashReport {
-        let chosen = match model {
-            Crash::Ordered => self.prefix(rng),
-            Crash::AnySubset => self.subset(rng),
+    /// Loses power: what is left is in `durable` then. Of a disk that writes in order no subset but a first part lasts.
+    pub(super) fn crash(
+        self,
+        durable: &mut Tree,
+        live: &Tree,
+        (model, loss): (Crash, Option<Loss>),
+        rng: &mut Rng,
+    ) -> CrashReport {
+        let chosen = match (loss, model) {
+            (Some(Loss::All), _) => BTreeSet::new(),
+            (Some(Loss::Nothing), _) => self.pending.keys().copied().collect(),
+            (Some(Loss::Tail), _) | (_, Crash::Ordered) => self.prefix(rng),
+            (_, Crash::AnySubset) => self.subset(rng),
         };
         let mut report = CrashReport { kept: chosen.len(), ..CrashReport::default() };
         report.lost = self.pending.len() - chosen.len();
@@ -212,7 +220,7 @@ impl Log {
             if let (Some(new), Some(old)) = (live.nodes.get(&node), durable.nodes.get_mut(&node)) {
                 let Some(bytes) = new.content() else { continue };
                 let before = old.content().cloned().unwrap_or_default();
-                let after = match rng.below(3) {
+                let after = match fate(loss, rng) {
                     0 => Arc::clone(&before),
                     1 => Arc::clone(bytes),
                     _ => Arc::new(torn(&before, bytes, was_cut || before.is_empty(), model, rng)),
@@ -257,6 +265,16 @@ impl Log {
     /// How many changes wait, and the bytes of how many files.
     pub(super) fn waiting(&self) -> (usize, usize) {
         (self.pending.len(), self.dirty.len())
+    }
+}
+
+/// What becomes of bytes that were not flushed: 0, the old ones; 1, the new ones; else a mixture.
+const fn fate(loss: Option<Loss>, rng: &mut Rng) -> u64 {
+    match loss {
+        Some(Loss::All) => 0,
+        Some(Loss::Nothing) => 1,
+        Some(Loss::Tail | Loss::Some) => rng.below(2),
+        Some(Loss::Torn) | None => rng.below(3),
     }
 }
 

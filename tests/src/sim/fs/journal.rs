@@ -85,6 +85,12 @@ impl Journal {
         }
     }
 
+    /// What users would miss now, and nothing else.
+    pub(super) fn to_keep(&self) -> Self {
+        let saved = self.saved.iter().filter(|saved| saved.ended_ns.is_none()).cloned().collect();
+        Self { saved, writes: Vec::new() }
+    }
+
     pub(super) fn crashed(&mut self) {
         for saved in self.saved.iter_mut().filter(|saved| !saved.firm) {
             saved.excused = true;

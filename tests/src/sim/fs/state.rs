@@ -16,11 +16,12 @@ use super::{
     durable::{CrashReport, Log},
     faults::{DiskFault, Faults},
     journal::{FolderWrite, Journal},
+    record::Recorder,
     tree::{Body, Change, Node, NodeId, OUTSIDE, Place, ROOT, Tree, errno, failed},
     user::{Fd, UserOp},
     watch::Watch,
 };
-use crate::sim::rng::Rng;
+use crate::sim::{image::Loss, rng::Rng};
 
 /// Who does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +60,10 @@ pub(super) struct State {
     /// What stands at the root's path instead of the root, where something else does.
     pub(super) root: Option<Option<(u64, u64)>>,
     pub(super) kept: u64,
+    pub(super) recorder: Option<Recorder>,
     open: BTreeMap<NodeId, u32>,
-    next_node: u64,
-    next_inode: u64,
+    pub(super) next_node: u64,
+    pub(super) next_inode: u64,
     free_inodes: BTreeSet<u64>,
 }
 
@@ -84,6 +86,7 @@ impl State {
             dead: false,
             root: None,
             kept: 0,
+            recorder: None,
             open: BTreeMap::new(),
             next_node: 2,
             next_inode: 11,
@@ -144,6 +147,7 @@ impl State {
         if who == Who::User && self.config.user_writes_durable {
             self.log.commit(&mut self.durable, vec![seq]);
         }
+        self.changed();
     }
 
     /// A node without a place goes when nobody has it open.
@@ -347,13 +351,22 @@ impl State {
     fn wrote(&mut self, node: NodeId, cut_to_nothing: bool, who: Who) {
         self.log.soil(node, cut_to_nothing);
         if who == Who::User && self.config.user_writes_durable {
-            self.flush_bytes(node);
+            self.log.flush_file(&mut self.durable, &self.live, node);
         }
+        self.changed();
         self.tell(node, false);
     }
 
-    pub(super) fn flush_bytes(&mut self, node: NodeId) {
+    fn flush_bytes(&mut self, node: NodeId) {
         self.log.flush_file(&mut self.durable, &self.live, node);
+        self.changed();
+    }
+
+    /// Flushes the entries of a directory.
+    pub(super) fn flush_dir(&mut self, dir: NodeId) {
+        let model = self.config.crash;
+        self.log.flush_dir(&mut self.durable, dir, model);
+        self.changed();
     }
 
     /// Flushes a file as its owner asked for.
@@ -368,12 +381,13 @@ impl State {
     pub(super) fn flush_all(&mut self) {
         self.log.flush_all(&mut self.durable, &self.live);
         self.journal.flushed();
+        self.changed();
     }
 
-    /// The power goes and comes back.
-    pub(super) fn crash(&mut self, rng: &mut Rng) -> CrashReport {
+    /// The power goes and comes back; what is lost is as asked for, or left to chance.
+    pub(super) fn crash(&mut self, loss: Option<Loss>, rng: &mut Rng) -> CrashReport {
         let log = std::mem::take(&mut self.log);
-        let report = log.crash(&mut self.durable, &self.live, self.config.crash, rng);
+        let report = log.crash(&mut self.durable, &self.live, (self.config.crash, loss), rng);
         self.live = self.durable.clone();
         self.free_inodes.clear();
         self.fds.clear();

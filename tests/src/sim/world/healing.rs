@@ -56,6 +56,7 @@ impl World {
 
     /// Connects everybody in a ring, delivers everything, lets folders do their rounds, and lets some time pass.
     pub(in crate::sim) fn heal_round(&mut self) -> Result<(), Violation> {
+        let before = self.before_a_round();
         let count = self.peers.len();
         // Copies of a device take turns: there is one connection to a device.
         self.heals += 1;
@@ -84,7 +85,8 @@ impl World {
             self.deadlines()?;
         }
         self.tick(HEAL_STEP_MS);
-        self.deadlines()
+        self.deadlines()?;
+        self.bytes_fit_what_is_missing(&before)
     }
 
     /// A round of a folder when nothing fails any more.
