@@ -688,12 +688,13 @@ fn existing_dir(dir: &Path) -> Result<PathBuf, NodeError> {
 }
 
 fn held(report: &FolderReport) -> Option<HeldStatus> {
-    let Held { outgoing, incoming } = report.held;
+    let Held { outgoing, incoming, awaited } = report.held;
     (!report.held.is_empty()).then_some(HeldStatus {
         outgoing_deletes: outgoing.deletes,
         outgoing_overwrites: outgoing.overwrites,
         incoming_deletes: incoming.deletes,
         incoming_overwrites: incoming.overwrites,
+        awaited,
     })
 }
 

@@ -63,6 +63,8 @@ pub struct HeldStatus {
     pub incoming_deletes: usize,
     /// What others changed, and is as it was on this disk.
     pub incoming_overwrites: usize,
+    /// How much of what is gone or got other bytes on this disk was rejected, and waits for what other devices have of it.
+    pub awaited: usize,
 }
 
 /// A device of which two histories were found.

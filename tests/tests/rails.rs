@@ -48,7 +48,7 @@ fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
 fn held(outgoing: [usize; 2], incoming: [usize; 2]) -> Value {
     json!({
         "outgoing_deletes": outgoing[0], "outgoing_overwrites": outgoing[1],
-        "incoming_deletes": incoming[0], "incoming_overwrites": incoming[1],
+        "incoming_deletes": incoming[0], "incoming_overwrites": incoming[1], "awaited": 0,
     })
 }
 
@@ -117,6 +117,45 @@ fn a_rejected_mass_rewrite_comes_back_and_what_was_written_is_kept() {
     let path = a.folder.join("file 007.txt");
     let kept = a.json(&["restore", path.to_str().expect("is text"), "--list"]);
     assert_eq!(kept["kept"].as_array().map(Vec::len), Some(1), "what was written is kept: {kept:#}");
+}
+
+/// Bytes that are no text, and too many to rest inline.
+fn noise(seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 40_000];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn what_only_another_device_has_comes_back_once_that_is_here_and_nothing_is_lost_until_then() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    let picture = |index: u8| format!("picture {index}.bin");
+    for index in 0..45 {
+        fs::write(a.folder.join(picture(index)), noise(index)).expect("writes");
+    }
+    a.wait_synced();
+    b.wait_synced();
+    b.stop();
+    a.stop();
+    for index in 0..44 {
+        fs::write(a.folder.join(picture(index)), noise(100 + index)).expect("writes");
+    }
+    fs::remove_file(a.folder.join(picture(44))).expect("removes");
+    a.start();
+    until(&a, "held", || status(&a)["held"] == held([1, 44], [0, 0]));
+    assert!(a.kith(&["folder", "reject", "--yes"]).status.success());
+    until(&a, "waiting for what was", || status(&a)["held"]["awaited"] == 45);
+    let words = String::from_utf8_lossy(&a.kith(&["status"]).stdout).into_owned();
+    assert!(words.contains("45 files will come back"), "{words}");
+    let holds = |index: u8, seed: u8| fs::read(a.folder.join(picture(index))).is_ok_and(|held| held == noise(seed));
+    assert!((0..44).all(|index| holds(index, 100 + index)), "what stands there is all that is left on this disk");
+    b.start();
+    until(&a, "back", || (0..45).all(|index| holds(index, index)));
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+    assert_eq!(status(&a)["held"], Value::Null);
 }
 
 #[test]

@@ -151,6 +151,10 @@ fn details(folder: &Folder) -> String {
         let (what, name) = (held_in_words(folder), &folder.name);
         text.push_str(&format!("\n\n{name} waits for your word: {what}"));
         text.push_str("\n  so many at once may be a mistake; all else goes on syncing");
+        if let Some(awaited) = folder.held.map(|held| held.awaited).filter(|awaited| *awaited > 0) {
+            let files = output::count(awaited as u64, "file");
+            text.push_str(&format!("\n  {files} will come back once another device has sent the former content"));
+        }
         text.push_str(&format!("\n  hint: kith folder approve {name}, or to undo them: kith folder reject {name}"));
     }
     let mut list = |word: &str, number: usize, lines: &mut dyn Iterator<Item = String>, hint: &str| {

@@ -135,6 +135,8 @@ pub struct Held {
     pub incoming_deletes: usize,
     /// What others changed, and is as it was on this disk.
     pub incoming_overwrites: usize,
+    /// How much of what is gone or got other bytes on this disk was rejected, and waits for what other devices have of it.
+    pub awaited: usize,
 }
 
 impl Held {
@@ -445,6 +447,7 @@ impl From<HeldStatus> for Held {
             outgoing_overwrites: held.outgoing_overwrites,
             incoming_deletes: held.incoming_deletes,
             incoming_overwrites: held.incoming_overwrites,
+            awaited: held.awaited,
         }
     }
 }

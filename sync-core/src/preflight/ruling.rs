@@ -285,6 +285,12 @@ fn marks_have_two_ends_in_order() {
         assert_eq!(marks(begin, end), Err((21, Fault::MarkOrder)));
     }
     let lone = Err((20, Fault::Mark));
+    let (begin, _) = mark(text, letter, true);
+    for (value, allowed) in [(1.5, true), (f64::INFINITY, true), (f64::NAN, false)] {
+        let begin = (Op { value: Value::Float(value.to_bits()), ..begin }, Vec::new());
+        let verdict = verdict(&[begin, mark(text, Key::Element(own(20)), false)]);
+        assert_eq!(verdict, if allowed { Ok(()) } else { lone }, "{value}");
+    }
     assert_eq!(verdict(&[mark(text, letter, true)]), lone);
     assert_eq!(verdict(&[mark(text, letter, false)]), lone);
     let [begin, end] = [true, false].map(|begins| mark(text, letter, begins));

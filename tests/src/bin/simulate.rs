@@ -103,12 +103,13 @@ fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {
     let hours = totals.peer_ms / 3_600_000;
     println!(
         "{count} seeds from {first} with {peers} devices: {} violations; {} steps, {} faults, {hours} hours of devices, \
-         {} commits, {} rounds of healing",
+         {} commits, {} rounds of healing, {} words for what was held",
         violations.len(),
         totals.steps,
         totals.faults,
         totals.commits,
         totals.heal_rounds,
+        totals.words,
     );
     for violation in violations.iter().take(TOLD_MAX) {
         println!("{violation}");

@@ -232,6 +232,32 @@ impl Peer {
         turned
     }
 
+    /// Whether the folder waits for somebody's word.
+    pub(crate) fn is_held(&self) -> bool {
+        let rounds = self.process.as_ref().and_then(|process| process.rounds.as_ref());
+        rounds.is_some_and(|rounds| !rounds.report().held.is_empty())
+    }
+
+    /// Somebody gives his word for what is held, or refuses it.
+    pub(crate) fn decide(&mut self, now_ms: i64, space: &SpaceId, approve: bool) -> Turned {
+        let mut turned = Turned::default();
+        let Some(mut rounds) = self.process.as_mut().and_then(|process| process.rounds.take()) else { return turned };
+        let mono_ms = self.now(now_ms).mono_ms;
+        let result = self.hosted(now_ms, space, &mut turned, |host| {
+            if approve {
+                rounds.approve(mono_ms);
+                return Ok(());
+            }
+            rounds.reject(host)
+        });
+        if let Some(process) = &mut self.process
+            && matches!(result, Some(Ok(())))
+        {
+            process.rounds = Some(rounds);
+        }
+        turned
+    }
+
     fn hosted<T>(
         &mut self,
         now_ms: i64,

@@ -1,6 +1,8 @@
 //! What goes wrong in one run, and how often: drawn from the seed, each fault on or off and then a rate, so that rare
 //! combinations come about.
 
+use sync_core::limits::HOLD_ENTRIES_MIN;
+
 use super::rng::Rng;
 
 /// Rates are in a thousand, of the events that they belong to.
@@ -48,6 +50,8 @@ pub struct Profile {
     pub granularity_ns: i64,
     /// Whether whole hours pass now and then.
     pub hours: bool,
+    /// So many deletes and overwrites a minute are never held.
+    pub hold_above: usize,
 }
 
 /// How often each kind of step comes, against the others.
@@ -123,6 +127,7 @@ impl Profile {
             clone: rng.chance(150),
             granularity_ns: *rng.pick(&[1, 1, 1, 10_000_000, 2_000_000_000]),
             hours: rng.chance(300),
+            hold_above: *rng.pick(&[0, 2, 5, HOLD_ENTRIES_MIN, HOLD_ENTRIES_MIN]),
         }
     }
 }

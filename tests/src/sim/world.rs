@@ -67,6 +67,8 @@ pub struct Totals {
     pub commits: u64,
     /// Rounds until all were equal.
     pub heal_rounds: u64,
+    /// Holds that somebody gave a word for.
+    pub words: u64,
 }
 
 impl Totals {
@@ -77,6 +79,7 @@ impl Totals {
         self.peer_ms += other.peer_ms;
         self.commits += other.commits;
         self.heal_rounds += other.heal_rounds;
+        self.words += other.words;
     }
 }
 
@@ -145,7 +148,9 @@ impl World {
             ..Config::default()
         };
         let fs = SimFs::new(config, self.wall_ns(offset), &rng.fork("fs"));
-        self.peers.push(Peer::new(index, fs, offset));
+        let mut peer = Peer::new(index, fs, offset);
+        peer.hold_above = self.profile.hold_above;
+        self.peers.push(peer);
     }
 
     fn wall_ns(&self, offset_ms: i64) -> i64 {

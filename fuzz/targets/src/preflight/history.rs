@@ -153,7 +153,12 @@ fn edit_text<T: Transactable>(
         }
         5 => tx.splice_text(text, at, (to - at) as isize, ""),
         6 | 7 if marking => {
-            tx.mark(text, Mark::new((*input.of(&["bold", "link"])).into(), scalar(input), at, to), expand)
+            // Nobody makes a mark of what is not equal to itself: Automerge, built to assert, ends on it.
+            let value = match scalar(input) {
+                ScalarValue::F64(number) if number.is_nan() => ScalarValue::Null,
+                value => value,
+            };
+            tx.mark(text, Mark::new((*input.of(&["bold", "link"])).into(), value, at, to), expand)
         }
         8 if marking => tx.unmark(text, "bold", at, to, expand),
         9 => tx.split_block(text, at).map(drop),

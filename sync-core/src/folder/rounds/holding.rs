@@ -42,6 +42,8 @@ struct Side {
     approved: BTreeSet<DocId>,
     /// How long that word holds: what could not be done at once is tried again.
     approved_until_ms: u64,
+    /// Entries that somebody refused; they still wait for the bytes that are to come back.
+    refused: BTreeSet<DocId>,
 }
 
 impl Side {
@@ -85,6 +87,8 @@ pub struct Held {
     pub outgoing: HeldCounts,
     /// What others deleted or changed, and is not done here.
     pub incoming: HeldCounts,
+    /// How much of what the user's disk lost was rejected, and waits for bytes that other devices have.
+    pub awaited: usize,
 }
 
 impl Held {
@@ -99,7 +103,8 @@ impl Rounds {
     /// How much waits for somebody's word.
     #[must_use]
     pub fn held(&self) -> Held {
-        Held { outgoing: self.holding.outgoing.counts(), incoming: self.holding.incoming.counts() }
+        let Holding { outgoing, incoming } = &self.holding;
+        Held { outgoing: outgoing.counts(), incoming: incoming.counts(), awaited: outgoing.refused.len() }
     }
 
     /// Lets everything that is held happen, by the next rounds.
@@ -107,13 +112,15 @@ impl Rounds {
         for side in [&mut self.holding.outgoing, &mut self.holding.incoming] {
             side.approved.extend(std::mem::take(&mut side.held).into_keys());
             side.approved_until_ms = now_ms + limits::HOLD_WINDOW_MS;
+            side.refused.clear();
         }
         self.planned = false;
         self.rescan();
     }
 
     /// Undoes everything that is held: the disk gets back what it lost and what was changed, where that was the user's
-    /// doing; where it was the doing of others, they get back what this disk has.
+    /// doing; where it was the doing of others, they get back what this disk has. What only other devices still have is
+    /// fetched first, and is held until it has come: what stands on the disk may be all that is left.
     ///
     /// # Errors
     /// When the engine has stopped. Whatever else fails is left held.
@@ -207,19 +214,34 @@ impl Rounds {
         }
     }
 
-    /// What the user's disk lost comes back from the documents; what was changed goes to the keeper and comes back, too.
     fn undo_outgoing(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
-        let held = std::mem::take(&mut self.holding.outgoing.held);
+        let side = &mut self.holding.outgoing;
+        side.refused.extend(side.held.keys());
+        self.undo_what_can_be(host)
+    }
+
+    /// What the user's disk lost comes back from the documents; what was changed goes to the keeper and comes back, too.
+    /// Where the bytes are not here yet they are asked for.
+    pub(super) fn undo_what_can_be(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        let side = &mut self.holding.outgoing;
+        side.refused.retain(|doc| side.held.contains_key(doc));
+        let mut ready = BTreeMap::new();
+        for doc in self.holding.outgoing.refused.clone() {
+            if self.brings_back(host, &doc) {
+                self.holding.outgoing.refused.remove(&doc);
+                ready.extend(self.holding.outgoing.held.remove_entry(&doc));
+            }
+        }
         let paths: Vec<RelPath> = {
             let base = lock(&self.parts.base);
-            held.iter().filter(|(_, deleted)| !**deleted).filter_map(|(doc, _)| base.path_of(doc)).collect()
+            ready.iter().filter(|(_, deleted)| !**deleted).filter_map(|(doc, _)| base.path_of(doc)).collect()
         };
         let folder = self.parts.folder;
         // First the rows: whatever stands on disk without one is taken in as something new, and never lost.
-        self.put_rows(host, held.keys().map(|doc| Write::Base { folder, doc: *doc, row: None }).collect())?;
+        self.put_rows(host, ready.keys().map(|doc| Write::Base { folder, doc: *doc, row: None }).collect())?;
         {
             let mut base = lock(&self.parts.base);
-            held.keys().for_each(|doc| base.set(*doc, None));
+            ready.keys().for_each(|doc| base.set(*doc, None));
         }
         for path in paths {
             host.keeper().keep(&path, &path, None).map_err(|source| FsError {
@@ -229,6 +251,20 @@ impl Rounds {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether what an entry held can be written now; else it is asked for.
+    fn brings_back(&mut self, host: &mut dyn Host, doc: &DocId) -> bool {
+        let Some(Content::Reference(content)) = self.documents.entry(doc).and_then(|entry| entry.content.as_ref())
+        else {
+            return true;
+        };
+        let content = *content;
+        if self.has_fetched(host, &content) {
+            return true;
+        }
+        self.want(*doc, content.hash);
+        false
     }
 
     // ---- documents onto disk ----

@@ -52,6 +52,7 @@ impl Rounds {
         }
         self.planned = true;
         self.write_problems.clear();
+        self.undo_what_can_be(host)?;
         let mut actions = {
             let base = lock(&self.parts.base);
             plan(&base, &self.documents, &self.ignored)
@@ -351,7 +352,7 @@ impl Rounds {
         self.keep_losing_bytes(host, &doc, place, &entry)?;
         let want = Want { heads, hash, exec: entry.exec };
         let Some(bytes) = bytes else {
-            self.want(doc, &entry);
+            self.want(doc, hash);
             return Ok(None);
         };
         match self.apply(host, |applier| applier.prepare(doc, place, bytes, want, flush)) {
@@ -477,6 +478,20 @@ impl Rounds {
         Ok(None)
     }
 
+    /// Whether a content can be written at once: if it is on this disk somewhere, it is put where fetched ones are.
+    pub(super) fn has_fetched(&mut self, host: &mut dyn Host, content: &ContentRef) -> bool {
+        let temp = temp_dir().join(&format!("{DOWNLOAD}{}", content.hash));
+        if self.fetched.contains(&content.hash) {
+            return true;
+        }
+        // Not while it is being fetched into that very file.
+        let here = !self.wants.contains_key(&content.hash) && self.copy_held(host, content, &temp);
+        if here {
+            self.fetched.insert(content.hash);
+        }
+        here
+    }
+
     /// Copies a content that is in some file of this folder, or was and is kept.
     pub(super) fn copy_held(&self, host: &mut dyn Host, content: &ContentRef, temp: &RelPath) -> bool {
         let copies: Vec<RelPath> = {
@@ -535,10 +550,8 @@ impl Rounds {
         self.put_rows(host, writes)
     }
 
-    fn want(&mut self, doc: DocId, entry: &Entry) {
-        if let Some(Content::Reference(content)) = &entry.content {
-            self.wants.entry(content.hash).or_default().insert(doc);
-        }
+    pub(super) fn want(&mut self, doc: DocId, content: ContentHash) {
+        self.wants.entry(content).or_default().insert(doc);
     }
 
     fn ask_for_contents(&mut self, host: &mut dyn Host) {

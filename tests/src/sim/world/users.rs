@@ -39,10 +39,25 @@ impl World {
         }
     }
 
+    /// What waits for a word gets one sooner or later; in the end somebody approves of everything.
+    fn give_word(&mut self, index: usize) -> Result<(), Violation> {
+        if !self.peers[index].is_held() || !(self.healing || self.rng.chance(200)) {
+            return Ok(());
+        }
+        // Who may only read has nothing to tell the others.
+        let approve = self.healing || self.peers[index].reads_only || self.rng.chance(500);
+        self.note(&format!("user of {index} {} what is held", if approve { "approves" } else { "rejects" }));
+        self.totals.words += 1;
+        let (now_ms, space) = (self.now_ms, self.space);
+        let turned = self.peers[index].decide(now_ms, &space, approve);
+        self.carry_out(index, turned)
+    }
+
     pub(in crate::sim) fn round(&mut self, index: usize) -> Result<(), Violation> {
         if self.peers[index].process.as_ref().is_none_or(|process| process.rounds.is_none()) {
             return Ok(());
         }
+        self.give_word(index)?;
         let fs = self.peers[index].fs.clone();
         let mut power = self.arm_store(index);
         if !self.healing && self.rng.chance(self.profile.folder_fault) {
