@@ -346,8 +346,12 @@ fn an_invite_lives_no_longer_than_it_may() {
 #[test]
 fn a_small_commit_travels_in_its_announcement_and_a_larger_one_does_not() {
     let mut bench = Bench::new();
-    // Somebody who is not here: whoever has a session needs no copy.
+    // Somebody who is not here, for whoever has a session needs no copy; and somebody who is.
     bench.admit(2);
+    let here = bench.admit(3);
+    bench.up(3, here);
+    let hello = bench.hello(here, VersionVector::default());
+    bench.hear(3, &hello);
     let mut lengths = Vec::new();
     for len in 400..900 {
         let effects = bench.create("name", noise(len, len as u64));
@@ -368,6 +372,19 @@ fn a_small_commit_travels_in_its_announcement_and_a_larger_one_does_not() {
     }
     let max = limits::ANNOUNCE_INLINE_BYTES_MAX;
     assert_eq!(lengths[lengths.len() - 2..], [max, max + 1], "each is one byte longer than the one before");
+}
+
+#[test]
+fn with_nobody_here_no_commit_leaves_in_an_announcement() {
+    let mut bench = Bench::new();
+    bench.admit(2);
+    let effects = bench.create("name", noise(100, 1));
+    let payload = effects.iter().find_map(|effect| match effect {
+        Effect::Announce { payload, .. } => Some(wire::decode_announcement(payload).expect("is of ours")),
+        _ => None,
+    });
+    assert_eq!(payload.expect("a commit is announced").commit, None);
+    assert_eq!(bench.engine.spaces[&bench.handle()].row.shared, 0);
 }
 
 #[test]

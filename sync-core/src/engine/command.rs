@@ -341,7 +341,8 @@ impl Engine {
         space.received = true;
     }
 
-    /// Tells gossip about our newest commit; the commit goes with it where some member has no session with us.
+    /// Tells gossip about our newest commit; the commit goes with it where some member has a session with us and some have
+    /// none.
     pub(super) fn announce(&mut self, tables: &Tables<'_>, handle: u32) -> Result<(), EngineError> {
         let space = &self.spaces[&handle];
         let Some(replica) = space.by_replica.get(&space.row.replica).copied() else {
@@ -359,15 +360,16 @@ impl Engine {
             counter: space.announcements,
             commit: None,
         };
-        if !everybody_linked && let Some(row) = tables.commit_row(handle, replica, own.n)? {
+        // With nobody here it does not go: gossip may still have a neighbour, and a commit that leaves while this store
+        // believes that it has not makes the store look like an old copy of itself.
+        let carries = !everybody_linked && !self.sessions.is_empty();
+        if carries && let Some(row) = tables.commit_row(handle, replica, own.n)? {
             let signed = row.with_body(tables.body(handle, replica, own.n)?);
             if signed.wire_len() <= limits::ANNOUNCE_INLINE_BYTES_MAX {
                 announcement.commit = Some(signed);
             }
         }
-        // With nobody here nobody hears: then the commit has not left, should this store turn out to be an old copy.
-        let heard = announcement.commit.is_some() && !self.sessions.is_empty();
-        let carried = if heard { announcement.n } else { 0 };
+        let carried = if announcement.commit.is_some() { announcement.n } else { 0 };
         if let Some(payload) = wire::encode_announcement(&announcement) {
             self.share(handle, carried);
             let space = &self.spaces[&handle];
