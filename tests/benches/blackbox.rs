@@ -1,6 +1,6 @@
 //! The black-box model, as many traces as asked for, of Kith or of another synchroniser; prints what became of each value.
 //!
-//! `cargo bench -p sync-tests --bench blackbox -- --traces 5000 --from 0 [--threads 6] [--program syncthing]`. What breaks a
+//! `cargo bench -p sync-tests --bench blackbox -- --traces 5000 --from 0 [--threads 6] [--texts] [--program syncthing]`. What breaks a
 //! property is made shorter and printed; `--from SEED --traces 1` draws it again.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         after(name).map_or(default, |text| text.parse().unwrap_or_else(|error| panic!("{name} {text}: {error}")))
     };
     let (traces, from, threads) = (number("--traces", 100), number("--from", 0), number("--threads", 6));
+    let bytes = !args.iter().any(|arg| arg == "--texts");
     let dir = tempfile::tempdir().expect("temporary directory");
     let home = || tempfile::tempdir_in(dir.path()).expect("temporary directory").keep();
     let kith = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));
@@ -35,8 +36,8 @@ fn main() -> ExitCode {
     };
     let program = after("--program").map_or("kith", String::as_str);
     let (totals, violations) = match program {
-        "kith" => sweep(&make_kith, from..from + traces, threads),
-        "syncthing" => sweep(&make_syncthing, from..from + traces, threads),
+        "kith" => sweep(&make_kith, from..from + traces, threads, bytes),
+        "syncthing" => sweep(&make_syncthing, from..from + traces, threads, bytes),
         other => panic!("--program is kith or syncthing, not {other}"),
     };
     println!("{program}, seeds {from} to {}", from + traces);

@@ -15,8 +15,8 @@ use crate::disk::{Seen, tree};
 
 /// How long a poll waits: what is waited for is a state of other programs, which tell nobody.
 const POLL: std::time::Duration = std::time::Duration::from_millis(20);
-/// How often quiet is asked for until somebody who should be quiet is stuck.
-const POLLS_MAX: usize = 1_500;
+/// How long quiet may take until somebody who should be quiet is stuck: a peer that was killed is waited for half a minute.
+const QUIET_MAX: std::time::Duration = std::time::Duration::from_secs(150);
 
 /// Where values were found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub struct Found {
 /// # Errors
 /// When that does not happen in time: how the folders differ.
 pub fn equal_after_quiet(under_test: &mut dyn Synchroniser) -> Outcome<()> {
+    let deadline = tokio::time::Instant::now() + QUIET_MAX;
     let mut last = "never quiet".to_owned();
-    for _ in 0..POLLS_MAX {
+    while tokio::time::Instant::now() < deadline {
         if under_test.is_quiet()? {
             let trees: Vec<_> = (0..under_test.devices()).map(|device| tree_of(under_test, device)).collect();
             let Some(other) = (1..trees.len()).find(|device| trees[*device] != trees[0]) else { return Ok(()) };

@@ -36,7 +36,7 @@ use user::{Excuse, Ledger};
 /// Fewest and most steps of a trace.
 const STEPS: std::ops::RangeInclusive<usize> = 4..=24;
 /// How often a trace that failed is run again, with less of it.
-const SHRINKS_MAX: u32 = 80;
+const SHRINKS_MAX: u32 = 30;
 /// Traces that a set of programs sees, each in a directory of its own, before new ones take its place.
 pub const TRACES_OF_ONE: usize = 40;
 
@@ -154,6 +154,7 @@ impl fmt::Display for Violation {
 /// Runs the traces of seeds with as many devices each, in a few sets of programs, one after the other.
 pub struct Runner<'a> {
     make: &'a Make<'a>,
+    bytes: bool,
     current: Option<Current>,
 }
 
@@ -171,10 +172,10 @@ impl fmt::Debug for Runner<'_> {
 }
 
 impl<'a> Runner<'a> {
-    /// Nothing runs yet.
+    /// Nothing runs yet. `bytes` says whether users have files that are no texts, too.
     #[must_use]
-    pub fn new(make: &'a Make<'a>) -> Self {
-        Self { make, current: None }
+    pub fn new(make: &'a Make<'a>, bytes: bool) -> Self {
+        Self { make, bytes, current: None }
     }
 
     /// Runs the trace of a seed; one that fails is made shorter.
@@ -187,10 +188,13 @@ impl<'a> Runner<'a> {
         let mut bytes = [0; 32];
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        let traces = match devices {
-            2 => Machine::<2>::sequential_strategy(STEPS).boxed(),
-            3 => Machine::<3>::sequential_strategy(STEPS).boxed(),
-            _ => Machine::<4>::sequential_strategy(STEPS).boxed(),
+        let traces = match (devices, self.bytes) {
+            (2, true) => Machine::<2, true>::sequential_strategy(STEPS).boxed(),
+            (3, true) => Machine::<3, true>::sequential_strategy(STEPS).boxed(),
+            (_, true) => Machine::<4, true>::sequential_strategy(STEPS).boxed(),
+            (2, false) => Machine::<2, false>::sequential_strategy(STEPS).boxed(),
+            (3, false) => Machine::<3, false>::sequential_strategy(STEPS).boxed(),
+            (_, false) => Machine::<4, false>::sequential_strategy(STEPS).boxed(),
         };
         let (totals, first) = (RefCell::new(Totals::default()), RefCell::new(None));
         let this = RefCell::new(self);
@@ -290,7 +294,7 @@ fn play(under_test: &mut dyn Synchroniser, dir: &str, mut model: Model, steps: &
     Ok(totals)
 }
 
-/// Runs the traces of so many seeds from one on, in so many threads at a time; ends each thread at its first violation.
+/// Runs the traces of these seeds, in so many threads at a time; a thread ends at its first violation.
 ///
 /// # Panics
 /// When a thread does.
@@ -298,9 +302,10 @@ pub fn sweep(
     make: &(dyn Fn(usize, &[String]) -> Outcome<Box<dyn Synchroniser>> + Sync),
     seeds: std::ops::Range<u64>,
     threads: u64,
+    bytes: bool,
 ) -> (Totals, Vec<Violation>) {
     let run = |thread: u64| {
-        let mut runner = Runner::new(make);
+        let mut runner = Runner::new(make, bytes);
         let mut totals = Totals::default();
         for seed in (seeds.start + thread..seeds.end).step_by(usize::try_from(threads).expect("few threads")) {
             match runner.run(seed) {
@@ -312,6 +317,7 @@ pub fn sweep(
     };
     let mut all = (Totals::default(), Vec::new());
     std::thread::scope(|scope| {
+        let run = &run;
         let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
         for thread in threads {
             let (totals, violation) = thread.join().expect("a trace's panic is its violation");

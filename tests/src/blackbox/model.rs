@@ -17,7 +17,9 @@ pub const DEVICES_MAX: usize = 4;
 pub const DEVICES_MIN: usize = 2;
 
 /// Where files are written: few places, so that users meet at them.
-pub const PLACES: [&str; 6] = ["a.txt", "b.txt", "d/c.txt", "d/c.bin", "a.bin", "e/large.bin"];
+pub const PLACES: [&str; 7] = ["a.txt", "b.txt", "d/c.txt", "e/c.txt", "d/c.bin", "a.bin", "e/large.bin"];
+/// How many of them, from the first, are names of texts.
+const TEXTS: usize = 4;
 /// The directories among them, which can be renamed, removed and made.
 pub const DIRS: [&str; 3] = ["d", "e", "d/e"];
 
@@ -113,13 +115,15 @@ pub struct Model {
     pub devices: Vec<Power>,
     /// How many values were written so far: the number of the next one.
     pub values: u32,
+    /// Whether users have files that are no texts, too.
+    pub bytes: bool,
 }
 
 impl Model {
     /// So many devices that run and are connected.
     #[must_use]
-    pub fn new(devices: usize) -> Self {
-        Self { devices: vec![Power { running: true, online: true }; devices], values: 0 }
+    pub fn new(devices: usize, bytes: bool) -> Self {
+        Self { devices: vec![Power { running: true, online: true }; devices], values: 0, bytes }
     }
 
     /// Whether a step has a meaning now.
@@ -157,22 +161,23 @@ impl Model {
     }
 }
 
-/// Traces of so many devices.
+/// Traces of so many devices, with files that are no texts or without.
 #[derive(Debug)]
-pub struct Machine<const DEVICES: usize>;
+pub struct Machine<const DEVICES: usize, const BYTES: bool>;
 
-impl<const DEVICES: usize> ReferenceStateMachine for Machine<DEVICES> {
+impl<const DEVICES: usize, const BYTES: bool> ReferenceStateMachine for Machine<DEVICES, BYTES> {
     type State = Model;
     type Transition = Step;
 
     fn init_state() -> BoxedStrategy<Model> {
-        Just(Model::new(DEVICES)).boxed()
+        Just(Model::new(DEVICES, BYTES)).boxed()
     }
 
     fn transitions(model: &Model) -> BoxedStrategy<Step> {
         let device = 0..model.devices.len();
-        let (file, any_place) = (0..PLACES.len(), 0..PLACES.len() + DIRS.len());
+        let file = 0..if model.bytes { PLACES.len() } else { TEXTS };
         let dir = PLACES.len()..PLACES.len() + DIRS.len();
+        let any_place = prop_oneof![3 => file.clone(), 2 => dir.clone()].boxed();
         let users = prop_oneof![
             6 => (device.clone(), file.clone(), any::<bool>()).prop_map(|(d, at, how)| Step::Write(d, at, how)),
             5 => (device.clone(), file.clone(), any::<bool>()).prop_map(|(d, at, how)| Step::Append(d, at, how)),
