@@ -16,8 +16,8 @@ use sync_tests::blackbox::{
 };
 use tempfile::TempDir;
 
-/// Threads, each with as many devices in every trace: these are the numbers of devices that there are.
-const THREADS: u64 = 3;
+/// Threads; a multiple of the numbers of devices that there are, so that all traces of one have as many.
+const THREADS: u64 = 6;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -32,7 +32,7 @@ fn every_value_ends_in_a_file_a_conflict_or_history_and_folders_are_equal() {
         Ok(Box::new(Kith::new(program, &home, devices, dirs, 0)))
     };
     let first = number("BLACKBOX_FIRST", 0);
-    let (totals, violations) = sweep(&make, first..first + number("BLACKBOX_TRACES", 18), THREADS, false);
+    let (totals, violations) = sweep(&make, first..first + number("BLACKBOX_TRACES", 12), THREADS, false);
     let shown: Vec<String> = violations.iter().map(ToString::to_string).collect();
     assert!(shown.is_empty(), "{}\n{totals}", shown.join("\n\n"));
     // Something was at stake.

@@ -225,7 +225,7 @@ impl Disk<'_> {
         let path = self.path(device, at);
         let line = format!("{token}\n");
         if in_place {
-            let mut file = fs::OpenOptions::new().append(true).open(&path)?;
+            let mut file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
             file.write_all(line.as_bytes())?;
             return Ok(Done { replaced: lost_its_name(&file, &path), ..Done::default() });
         }
