@@ -53,7 +53,7 @@ pub const fn devices_of(seed: u64) -> usize {
 }
 
 /// Makes a synchroniser with so many devices, which share a folder with these directories.
-pub type Make<'a> = dyn Fn(usize, &[String]) -> Outcome<Box<dyn Synchroniser>> + 'a;
+pub type Make<'a> = dyn Fn(usize, &[String]) -> Outcome<Box<dyn Synchroniser>> + Sync + 'a;
 
 /// What was done and found.
 #[derive(Debug, Default, Clone)]
@@ -298,12 +298,7 @@ fn play(under_test: &mut dyn Synchroniser, dir: &str, mut model: Model, steps: &
 ///
 /// # Panics
 /// When a thread does.
-pub fn sweep(
-    make: &(dyn Fn(usize, &[String]) -> Outcome<Box<dyn Synchroniser>> + Sync),
-    seeds: std::ops::Range<u64>,
-    threads: u64,
-    bytes: bool,
-) -> (Totals, Vec<Violation>) {
+pub fn sweep(make: &Make<'_>, seeds: std::ops::Range<u64>, threads: u64, bytes: bool) -> (Totals, Vec<Violation>) {
     let run = |thread: u64| {
         let mut runner = Runner::new(make, bytes);
         let mut totals = Totals::default();

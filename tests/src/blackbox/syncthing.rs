@@ -103,9 +103,9 @@ impl Syncthing {
 
     fn is_met(&self, device: usize) -> Outcome<bool> {
         let connections = self.devices[device].ask("GET", "/rest/system/connections", None)?;
-        let others = self.devices.iter().enumerate().filter(|(other, _)| *other != device);
+        let mut others = self.devices.iter().enumerate().filter(|(other, _)| *other != device);
         let is_met = |id: &str| connections["connections"][id]["connected"] == true;
-        Ok(others.map(|(_, other)| is_met(&other.id)).all(|met| met))
+        Ok(others.all(|(_, other)| is_met(&other.id)))
     }
 
     fn is_settled(&self, device: usize) -> Outcome<bool> {
