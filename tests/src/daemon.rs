@@ -161,11 +161,19 @@ impl Daemon {
     /// # Panics
     /// When there is none.
     pub fn halted<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _until_then = self.halt();
+        work()
+    }
+
+    /// Lets the daemon stand still until what this gives is dropped.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn halt(&self) -> Halted {
         let pid = self.pid();
         signal("STOP", pid);
-        let result = work();
-        signal("CONT", pid);
-        result
+        Halted(pid)
     }
 
     /// The most memory that the daemon has had, in bytes.
@@ -178,6 +186,16 @@ impl Daemon {
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux says so");
         let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
         kib * 1024
+    }
+}
+
+/// A daemon that stands still.
+#[derive(Debug)]
+pub struct Halted(u64);
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        signal("CONT", self.0);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 
 pub mod author;
+pub mod blackbox;
 pub mod chunk;
 pub mod cluster;
 pub mod crash;

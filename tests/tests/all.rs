@@ -1,6 +1,7 @@
 //! The one test binary of the workspace's end-to-end tests.
 
 mod automerge_faults;
+mod blackbox;
 mod conflict_order;
 mod convergence;
 mod crash_images;
