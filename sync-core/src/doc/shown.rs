@@ -6,7 +6,7 @@
 //! down ([`Document::edit`]), for with one head a text shows what it holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
 };
 
@@ -179,7 +179,7 @@ impl Document {
     }
 }
 
-type Metas<'a> = HashMap<automerge::ChangeHash, &'a ChangeMetadata<'a>>;
+type Metas<'a> = BTreeMap<automerge::ChangeHash, &'a ChangeMetadata<'a>>;
 
 /// Whether two of these changes were made apart. Automerge names the last change of the same actor besides the heads,
 /// which mostly is in their past.

@@ -469,7 +469,7 @@ mod tests {
             membership.apply(space(), owner, &[numbered(number)]).expect("is within the bound");
         }
         let more = numbered(limits::INVITES_OPEN_MAX);
-        assert_eq!(membership.apply(space(), owner, &[more.clone()]), Err(MemberError::TooManyInvites));
+        assert_eq!(membership.apply(space(), owner, std::slice::from_ref(&more)), Err(MemberError::TooManyInvites));
         // One that is used makes room.
         membership.apply(space(), owner, &[accept(key(2).device())]).expect("takes in");
         assert_eq!(membership.apply(space(), owner, &[more]), Ok(()));
