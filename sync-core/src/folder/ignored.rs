@@ -48,6 +48,16 @@ impl Ignored {
         }
     }
 
+    /// Directories whose ignore file was read.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &RelPath> {
+        self.rules.keys()
+    }
+
+    /// Forgets the rules of a directory whose ignore file is not there any more. Says whether it did.
+    pub(super) fn forget_if_gone(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
+        matches!(fs.look(&dir.join(IGNORE_FILE)), Ok(None)) && self.rules.remove(dir).is_some()
+    }
+
     /// Whether one entry of a directory that is itself not ignored is ignored.
     #[must_use]
     pub fn is_ignored(&self, path: &RelPath, is_dir: bool) -> bool {
@@ -105,9 +115,15 @@ impl Ignored {
     }
 }
 
+/// What systems leave behind, and what editors put beside a file while it is open: vim and nano, emacs, Microsoft's and
+/// LibreOffice's. All of it says what happens on one machine.
 fn is_litter(name: &str) -> bool {
+    let is_swap = name.ends_with(".swp") || name.ends_with(".swx") || name.ends_with(".swo");
     matches!(name, ".DS_Store" | "Thumbs.db" | "desktop.ini")
-        || (name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swx") || name.ends_with(".swo")))
+        || (name.starts_with('.') && is_swap)
+        || name.starts_with(".#")
+        || name.starts_with("~$")
+        || (name.starts_with(".~lock.") && name.ends_with('#'))
 }
 
 #[cfg(test)]

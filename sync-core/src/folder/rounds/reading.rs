@@ -10,10 +10,12 @@ use super::{
 use crate::{
     folder::{
         Fault, Found, FoundKind, Fs, FsError, Problem,
+        ignored::IGNORE_FILE,
         ingest::{Ingest, LoadError, Loaded, Ready, load},
         local::{Into as Within, Local, Made, Moved, local},
         observe::{Looks, Observer},
     },
+    doc::entry::Kind,
     history::HistoryError,
     ids::DocId,
     limits, probe,
@@ -69,8 +71,18 @@ impl Rounds {
         }
         if !first_scan {
             self.await_the_missing(host, &mut changes, &ages, full);
+            self.await_the_renamed(host, &mut changes, &ages);
         }
-        self.submit_local(host, changes)
+        if !changes.gone.is_empty() {
+            // What went with the directory that it was in was not deleted.
+            self.check_root(false)?;
+            if self.halted.is_some() {
+                return Ok(());
+            }
+        }
+        self.submit_local(host, changes)?;
+        self.forget_rules_that_are_gone();
+        Ok(())
     }
 
     fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
@@ -102,7 +114,55 @@ impl Rounds {
                 self.rescan_ms = 0;
             }
         }
+        self.forget_rules_that_are_gone();
         Ok(looks)
+    }
+
+    /// Rules end with their file. One that the base still has may be on its way back: an editor saves it.
+    fn forget_rules_that_are_gone(&mut self) {
+        let dirs: Vec<RelPath> = {
+            let base = lock(&self.parts.base);
+            let is_known = |dir: &RelPath| {
+                let mut dir = dir.components().iter();
+                let doc = dir.try_fold(None, |at, name| base.child(at, name).map(Some));
+                doc.is_some_and(|doc| base.child(doc, IGNORE_FILE).is_some())
+            };
+            self.ignored.dirs().filter(|dir| !is_known(dir)).cloned().collect()
+        };
+        for dir in dirs {
+            if self.ignored.forget_if_gone(&*self.parts.fs, &dir) {
+                self.planned = false;
+                self.rescan_ms = 0;
+            }
+        }
+    }
+
+    /// A file that has another name for a moment may be the backup of an editor that writes the name anew: an edit then,
+    /// and no move.
+    fn await_the_renamed(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>) {
+        let now = host.now().mono_ms;
+        let mut waiting = BTreeSet::new();
+        let mut again = Vec::new();
+        {
+            let base = lock(&self.parts.base);
+            for entry in &changes.moved {
+                let Within::Known(parent) = entry.into else { continue };
+                let is_file = base.row(&entry.doc).is_some_and(|row| row.kind == Kind::File);
+                let paths = base.path_of(&entry.doc).zip(base.dir_path(parent)).filter(|_| is_file);
+                let Some((from, dir)) = paths else { continue };
+                let Some(since_ms) = ages.get(&from).map(|dirty| dirty.since_ms) else { continue };
+                if now < since_ms + limits::SETTLE_MS {
+                    waiting.insert(entry.doc);
+                    again.extend([(from, since_ms), (dir.join(&entry.name), since_ms)]);
+                }
+            }
+        }
+        changes.moved.retain(|entry| !waiting.contains(&entry.doc));
+        changes.touched.retain(|(doc, _)| !waiting.contains(doc));
+        for (path, since_ms) in again {
+            let dirty = Dirty { ready_ms: since_ms + limits::SETTLE_MS, since_ms, missing: true };
+            self.dirty.insert(path, dirty);
+        }
     }
 
     /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
