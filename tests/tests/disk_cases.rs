@@ -68,7 +68,8 @@ impl Folder {
 
     fn doc(&self, path: &str) -> DocId {
         let view = View::of(&self.entries());
-        view.at(&RelPath::parse(path).expect("a path of a test")).unwrap_or_else(|| panic!("nothing is shown at {path}"))
+        view.at(&RelPath::parse(path).expect("a path of a test"))
+            .unwrap_or_else(|| panic!("nothing is shown at {path}"))
     }
 
     fn content(&self, path: &str) -> Content {

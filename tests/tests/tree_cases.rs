@@ -92,6 +92,11 @@ fn apart<T: Copy>(before: impl Fn(&mut Cluster) -> T, acts: [Act<'_, T>; 3]) -> 
     shown.expect("they met")
 }
 
+/// Makes a file in a directory or at the top.
+fn make(cluster: &mut Cluster, at: usize, dir: Option<DocId>, name: &str, text: &str) {
+    cluster.create(at, dir, name, Some(text));
+}
+
 fn nothing<T: Copy>(_: &mut Cluster, _: usize, _: T) {}
 
 fn name(name: &str) -> Vec<EntryOp> {
@@ -150,8 +155,7 @@ fn lines_that_three_sides_add_at_either_end_all_stay() {
 fn an_edit_outlives_deletes_of_the_others() {
     let before = |cluster: &mut Cluster| cluster.create(0, None, "a", Some("one\n"));
     let delete = |cluster: &mut Cluster, at: usize, doc: DocId| cluster.change(at, doc, &[EntryOp::Delete]);
-    let (shown, _) =
-        apart(before, [&delete, &|cluster, at, doc| cluster.write(at, doc, "one\nand more\n"), &delete]);
+    let (shown, _) = apart(before, [&delete, &|cluster, at, doc| cluster.write(at, doc, "one\nand more\n"), &delete]);
     shown.is(&[("a", "one\nand more\n")]);
 }
 
@@ -191,8 +195,7 @@ fn a_rename_a_move_and_an_edit_all_take_effect() {
 #[test]
 fn of_three_renames_one_wins_and_is_listed() {
     let before = |cluster: &mut Cluster| cluster.create(0, None, "a", Some("one\n"));
-    let rename =
-        |cluster: &mut Cluster, at: usize, doc: DocId| cluster.change(at, doc, &name(["b", "c", "d"][at]));
+    let rename = |cluster: &mut Cluster, at: usize, doc: DocId| cluster.change(at, doc, &name(["b", "c", "d"][at]));
     let (shown, doc) = apart(before, [&rename, &rename, &rename]);
     assert_eq!(shown.tree.len(), 1);
     assert!(["b", "c", "d"].iter().any(|won| shown.tree.contains_key(*won)), "{:?}", shown.tree);
@@ -227,7 +230,8 @@ fn three_directories(cluster: &mut Cluster) -> [DocId; 3] {
 fn all_three_are_there(shown: &Shown, cycles: usize) {
     for name in ["a", "b", "c"] {
         let (dir, file) = (format!("{name}/"), format!("{name}/in {name}"));
-        let count = |end: &str| shown.tree.keys().filter(|path| **path == end || path.ends_with(&format!("/{end}"))).count();
+        let count =
+            |end: &str| shown.tree.keys().filter(|path| **path == end || path.ends_with(&format!("/{end}"))).count();
         assert_eq!((count(&dir), count(&file)), (1, 1), "{:?}", shown.tree);
     }
     assert_eq!(shown.tree.len(), 6);
@@ -294,7 +298,7 @@ fn a_directory_that_one_deletes_and_others_fill_lives_with_what_lives() {
                     cluster.change(at, doc, &[EntryOp::Delete]);
                 }
             },
-            &|cluster, at, (dir, _)| drop(cluster.create(at, Some(dir), "new", Some("new\n"))),
+            &|cluster, at, (dir, _)| make(cluster, at, Some(dir), "new", "new\n"),
             &|cluster, at, (_, files)| cluster.write(at, files[1], "one\ntwo\n"),
         ],
     );
@@ -307,23 +311,25 @@ fn what_is_moved_into_a_directory_that_others_delete_keeps_it_alive() {
         let dir = cluster.create(0, None, "d", None);
         (dir, cluster.create(0, None, "a", Some("one\n")))
     };
-    let delete = |cluster: &mut Cluster, at: usize, (dir, _): (DocId, DocId)| cluster.change(at, dir, &[EntryOp::Delete]);
-    let (shown, _) = apart(before, [&delete, &|cluster, at, (dir, file)| cluster.change(at, file, &into(dir)), &delete]);
+    let delete =
+        |cluster: &mut Cluster, at: usize, (dir, _): (DocId, DocId)| cluster.change(at, dir, &[EntryOp::Delete]);
+    let (shown, _) =
+        apart(before, [&delete, &|cluster, at, (dir, file)| cluster.change(at, file, &into(dir)), &delete]);
     shown.is(&[("d/", ""), ("d/a", "one\n")]);
 }
 
 #[test]
 fn the_same_file_made_on_three_sides_is_one() {
-    let make = |cluster: &mut Cluster, at: usize, (): ()| drop(cluster.create(at, None, "a", Some("same\n")));
-    let (shown, ()) = apart(|_| (), [&make, &make, &make]);
+    let made = |cluster: &mut Cluster, at: usize, (): ()| make(cluster, at, None, "a", "same\n");
+    let (shown, ()) = apart(|_| (), [&made, &made, &made]);
     shown.is(&[("a", "same\n")]);
     assert_eq!((shown.cluster.docs(0).len(), shown.conflicts().len()), (1, 0));
 }
 
 #[test]
 fn different_files_of_one_name_all_stay_until_the_clash_ends() {
-    let make = |cluster: &mut Cluster, at: usize, (): ()| drop(cluster.create(at, None, "a.txt", Some(&format!("{at}\n"))));
-    let (mut shown, ()) = apart(|_| (), [&make, &make, &make]);
+    let made = |cluster: &mut Cluster, at: usize, (): ()| make(cluster, at, None, "a.txt", &format!("{at}\n"));
+    let (mut shown, ()) = apart(|_| (), [&made, &made, &made]);
     let mut docs = shown.cluster.docs(0);
     docs.sort();
     let [first, second, third] = docs[..] else { panic!("three documents: {docs:?}") };
@@ -346,7 +352,7 @@ fn different_files_of_one_name_all_stay_until_the_clash_ends() {
 
 #[test]
 fn a_name_beside_a_clash_may_be_taken_too() {
-    let make = |cluster: &mut Cluster, at: usize, (): ()| {
+    let made = |cluster: &mut Cluster, at: usize, (): ()| {
         if at < 2 {
             cluster.create(at, None, "a", Some(&format!("{at}\n")));
         } else {
@@ -358,7 +364,7 @@ fn a_name_beside_a_clash_may_be_taken_too() {
             }
         }
     };
-    let (shown, ()) = apart(|_| (), [&make, &make, &make]);
+    let (shown, ()) = apart(|_| (), [&made, &made, &made]);
     assert_eq!(shown.tree.len(), 4, "{:?}", shown.tree);
     assert_eq!(shown.tree.values().filter(|text| *text == "taken\n").count(), 2);
     let (doc, kind) = shown.conflicts()[0];
@@ -372,7 +378,7 @@ fn a_directory_keeps_its_name_beside_files_of_it() {
     let (shown, ()) = apart(
         |_| (),
         [
-            &|cluster, at, ()| drop(cluster.create(at, None, "a", Some("of 0\n"))),
+            &|cluster, at, ()| make(cluster, at, None, "a", "of 0\n"),
             &|cluster, at, ()| {
                 let dir = cluster.create(at, None, "a", None);
                 cluster.create(at, Some(dir), "inside", Some("of 1\n"));
@@ -474,20 +480,15 @@ fn names_that_differ_by_case_or_normal_form_are_two() {
     let (shown, ()) = apart(
         |_| (),
         [
-            &|cluster, at, ()| drop(cluster.create(at, None, "a", Some("small\n"))),
-            &|cluster, at, ()| drop(cluster.create(at, None, "A", Some("large\n"))),
+            &|cluster, at, ()| make(cluster, at, None, "a", "small\n"),
+            &|cluster, at, ()| make(cluster, at, None, "A", "large\n"),
             &|cluster, at, ()| {
                 cluster.create(at, None, "\u{e9}", Some("one letter\n"));
                 cluster.create(at, None, "e\u{301}", Some("letter and accent\n"));
             },
         ],
     );
-    shown.is(&[
-        ("A", "large\n"),
-        ("a", "small\n"),
-        ("e\u{301}", "letter and accent\n"),
-        ("\u{e9}", "one letter\n"),
-    ]);
+    shown.is(&[("A", "large\n"), ("a", "small\n"), ("e\u{301}", "letter and accent\n"), ("\u{e9}", "one letter\n")]);
 }
 
 #[test]

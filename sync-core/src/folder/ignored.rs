@@ -20,7 +20,8 @@ const IGNORE_BYTES_MAX: u64 = 256 * 1024;
 /// Rules of a folder.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    rules: BTreeMap<RelPath, Gitignore>,
+    /// The text of each directory's file, and what it says.
+    rules: BTreeMap<RelPath, (String, Gitignore)>,
 }
 
 impl Ignored {
@@ -34,6 +35,9 @@ impl Ignored {
         if read.is_none() {
             return self.rules.remove(dir).is_some();
         }
+        if self.rules.get(dir).is_some_and(|(held, _)| *held == text) {
+            return false;
+        }
         let mut builder = GitignoreBuilder::new("");
         for line in text.lines() {
             // A line that is no pattern is passed over, as git does.
@@ -41,7 +45,7 @@ impl Ignored {
         }
         match builder.build() {
             Ok(rules) => {
-                self.rules.insert(dir.clone(), rules);
+                self.rules.insert(dir.clone(), (text, rules));
                 true
             }
             Err(_) => self.rules.remove(dir).is_some(),
@@ -73,7 +77,7 @@ impl Ignored {
         let components = path.components();
         for depth in (0..=dir.components().len()).rev() {
             let above = RelPath::from_components(components[..depth].to_vec());
-            let Some(rules) = self.rules.get(&above) else {
+            let Some((_, rules)) = self.rules.get(&above) else {
                 continue;
             };
             match rules.matched(components[depth..].join("/"), is_dir) {

@@ -151,7 +151,11 @@ fn other_bytes_of_the_same_length_under_the_old_time_are_seen() {
         let before = fs::metadata(folder.at("f")).expect("is there").modified().expect("has a time");
         fs::write(folder.at("f"), text).expect("writes");
         File::options().append(true).open(folder.at("f")).expect("opens").set_modified(before).expect("sets");
-        if hinted { folder.look_at(&["f"]) } else { folder.scan() }
+        if hinted {
+            folder.look_at(&["f"])
+        } else {
+            folder.scan()
+        }
         folder.agrees();
     }
 }
@@ -239,21 +243,6 @@ fn author_len(folder: &Folder) -> usize {
 }
 
 #[test]
-fn a_save_over_what_a_peer_wrote_and_nobody_saw_keeps_both() {
-    let mut folder = Folder::new();
-    folder.put("f", "one\ntwo\nthree\n");
-    folder.rest();
-    let doc = folder.doc("f");
-    // A commit arrives and, before it is written, the user saves what they had open.
-    folder.edit_elsewhere(doc, "ONE\ntwo\nthree\n");
-    fs::write(folder.at("f"), "one\ntwo\nTHREE\n").expect("writes");
-    folder.rest();
-    folder.look_at(&["f"]);
-    assert_eq!(folder.read("f"), "ONE\ntwo\nTHREE\n");
-    folder.agrees();
-}
-
-#[test]
 fn a_stale_save_over_what_was_written_here_leaves_that_in_history() {
     let mut folder = Folder::new();
     folder.put("f", "one\ntwo\n");
@@ -275,7 +264,8 @@ fn a_stale_save_over_what_was_written_here_leaves_that_in_history() {
 fn time_stamps_of_any_century_change_nothing() {
     let mut folder = Folder::new();
     let year = Duration::from_secs(365 * 24 * 3600);
-    for (name, time) in [("1901", UNIX_EPOCH - 69 * year), ("2106", UNIX_EPOCH + 137 * year), ("2400", UNIX_EPOCH + 431 * year)]
+    for (name, time) in
+        [("1901", UNIX_EPOCH - 69 * year), ("2106", UNIX_EPOCH + 137 * year), ("2400", UNIX_EPOCH + 431 * year)]
     {
         folder.put(name, "before\n");
         let stamp = |folder: &Folder| {

@@ -9,29 +9,32 @@ use crate::rounds::Folder;
 #[test]
 fn a_file_that_is_ignored_from_now_on_is_deleted_nowhere() {
     let mut folder = Folder::new();
-    folder.put("a.log", "one\ntwo\n");
-    folder.put("f", "one\n");
+    for name in ["mine.log", "theirs.log", "f"] {
+        folder.put(name, "one\ntwo\n");
+    }
     folder.rest();
-    let doc = folder.doc("a.log");
+    let docs = ["mine.log", "theirs.log"].map(|name| folder.doc(name));
     folder.put(".kithignore", "*.log\n");
     folder.rest();
     folder.scan();
     let commits = folder.commits();
     // What either side makes of it stays there.
-    folder.put("a.log", "one\ntwo\nmine\n");
-    folder.look_at(&["a.log"]);
-    assert_eq!(folder.commits(), commits);
-    folder.edit_elsewhere(doc, "theirs\none\ntwo\n");
+    folder.put("mine.log", "one\ntwo\nmine\n");
     folder.rest();
-    assert_eq!(folder.read("a.log"), "one\ntwo\nmine\n");
-    assert!(folder.shown().contains_key("a.log"), "the others keep it");
-    // Without the rule both sides' edits meet, and nothing old comes back.
+    folder.scan();
+    assert_eq!(folder.commits(), commits);
+    folder.edit_elsewhere(docs[1], "theirs\none\ntwo\n");
+    folder.rest();
+    assert_eq!(folder.read("theirs.log"), "one\ntwo\n");
+    assert!(docs == ["mine.log", "theirs.log"].map(|name| folder.doc(name)), "the others keep both");
+    // Without the rule each gets what the other did, and nothing old comes back.
     folder.put(".kithignore", "*.tmp\n");
     folder.rest();
     folder.scan();
     folder.rest();
-    assert_eq!(folder.read("a.log"), "theirs\none\ntwo\nmine\n");
-    assert_eq!(folder.doc("a.log"), doc);
+    assert_eq!(folder.read("mine.log"), "one\ntwo\nmine\n");
+    assert_eq!(folder.read("theirs.log"), "theirs\none\ntwo\n");
+    assert_eq!(docs, ["mine.log", "theirs.log"].map(|name| folder.doc(name)));
     folder.agrees();
 }
 
@@ -112,7 +115,9 @@ fn a_directory_that_a_peer_deletes_stays_with_what_is_ignored_in_it() {
 #[test]
 fn locks_of_editors_stay_here() {
     let mut folder = Folder::new();
-    for name in [".f.swp", ".f.swo", ".DS_Store", "Thumbs.db", "desktop.ini", ".#f", "~$report.docx", ".~lock.report.odt#"] {
+    for name in
+        [".f.swp", ".f.swo", ".DS_Store", "Thumbs.db", "desktop.ini", ".#f", "~$report.docx", ".~lock.report.odt#"]
+    {
         folder.put(name, "of a program\n");
     }
     std::os::unix::fs::symlink("somebody@host.4711", folder.at(".#g")).expect("links");

@@ -181,7 +181,15 @@ fn a_name_may_be_a_file_a_directory_and_a_link_in_turn() {
         if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
     };
     let mut kinds = Vec::new();
-    for (now, slowly) in [("file", false), ("dir", false), ("link", false), ("file", false), ("link", true), ("dir", true), ("file", true)] {
+    for (now, slowly) in [
+        ("file", false),
+        ("dir", false),
+        ("link", false),
+        ("file", false),
+        ("link", true),
+        ("dir", true),
+        ("file", true),
+    ] {
         if !kinds.is_empty() {
             remove(&folder).expect("removes");
             if slowly {

@@ -171,7 +171,10 @@ fn play(disk: &mut BTreeMap<DocId, Option<Place>>, actions: &[Action]) {
                 assert_eq!(disk.insert(*doc, Some(place.clone())), None);
             }
             Action::Move { doc, place } => {
-                assert!(is_free(disk, doc, place) && place.parent != Some(*doc), "{action:?} of {actions:?} on {disk:?}");
+                assert!(
+                    is_free(disk, doc, place) && place.parent != Some(*doc),
+                    "{action:?} of {actions:?} on {disk:?}"
+                );
                 assert!(disk.insert(*doc, Some(place.clone())).is_some(), "{actions:?}");
             }
             Action::Write { doc, place } => {

@@ -8,6 +8,7 @@ use super::{
     lock,
 };
 use crate::{
+    doc::entry::Kind,
     folder::{
         Fault, Found, FoundKind, Fs, FsError, Problem,
         ignored::IGNORE_FILE,
@@ -15,7 +16,6 @@ use crate::{
         local::{Into as Within, Local, Made, Moved, local},
         observe::{Looks, Observer},
     },
-    doc::entry::Kind,
     history::HistoryError,
     ids::DocId,
     limits, probe,
@@ -24,6 +24,9 @@ use crate::{
 
 /// Fewer files than this are not worth a thread.
 const FILES_A_THREAD_MIN: usize = 17;
+
+/// How often one look is repeated because it found new rules: each time those may show more of them.
+const RULES_LOOKS_MAX: usize = 4;
 
 /// Why a change of the user is not sent.
 const READS_ONLY: &str = "this device may only read: what is changed here stays here";
@@ -52,8 +55,10 @@ impl Rounds {
             if self.halted.is_some() {
                 return Ok(());
             }
-            // The first scan knows of no rules but the root's; the others show as it goes.
-            self.ignored.load(&*self.parts.fs, &RelPath::root());
+            // The other rules show as it goes.
+            if self.ignored.load(&*self.parts.fs, &RelPath::root()) {
+                self.planned = false;
+            }
             self.rescans += 1;
             self.sweep_due = true;
             let quarter = limits::RESCAN_EVERY_MS / 4;
@@ -85,37 +90,44 @@ impl Rounds {
         Ok(())
     }
 
-    fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
-        let looks = {
-            let base = lock(&self.parts.base);
-            let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
-            if full {
-                self.scan_problems.clear();
-                observer.directory(None, &RelPath::root())?;
-            } else {
-                for path in paths {
-                    self.scan_problems.remove(path);
-                    observer.path(path)?;
-                }
+    fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath> + Clone) -> Result<Looks, RoundError> {
+        let mut looks = self.look_once(full, paths.clone())?;
+        // What was seen was seen by the rules that held then: rules that are new hold for what is beside them.
+        for _ in 0..RULES_LOOKS_MAX {
+            let mut changed = false;
+            for dir in &looks.ignore_files {
+                changed |= self.ignored.load(&*self.parts.fs, dir);
             }
-            observer.finish()
-        };
+            if !changed {
+                break;
+            }
+            self.planned = false;
+            if !full {
+                self.rescan_ms = 0;
+            }
+            looks = self.look_once(full, paths.clone())?;
+        }
         probe::reach("ingest.looked");
         for Problem { path, reason } in &looks.problems {
             self.scan_problems.insert(path.clone(), reason.clone());
         }
-        let mut changed = false;
-        for dir in &looks.ignore_files {
-            changed |= self.ignored.load(&*self.parts.fs, dir) && (!full || self.rescans == 1);
-        }
-        if changed {
-            self.planned = false;
-            if !full || looks.ignore_files.iter().any(|dir| !dir.is_root()) && self.rescans == 1 {
-                self.rescan_ms = 0;
-            }
-        }
         self.forget_rules_that_are_gone();
         Ok(looks)
+    }
+
+    fn look_once<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
+        let base = lock(&self.parts.base);
+        let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
+        if full {
+            self.scan_problems.clear();
+            observer.directory(None, &RelPath::root())?;
+        } else {
+            for path in paths {
+                self.scan_problems.remove(path);
+                observer.path(path)?;
+            }
+        }
+        Ok(observer.finish())
     }
 
     /// Rules end with their file. One that the base still has may be on its way back: an editor saves it.
