@@ -39,14 +39,14 @@ fn what_cannot_be_read_or_written_is_a_problem_and_no_delete() {
     let set = |name: &str, mode: u32| {
         fs::set_permissions(a.folder.join(name), fs::Permissions::from_mode(mode)).expect("is ours");
     };
-    // Nobody may read these any more, and nothing may be made in that one; a daemon that starts then finds them so.
-    a.stop();
-    write(&a, "secret.txt", "edited and closed\n");
-    write(&a, "new secret.txt", "new and closed\n");
-    for (name, mode) in [("secret.txt", 0), ("new secret.txt", 0), ("closed", 0), ("fixed", 0o555)] {
-        set(name, mode);
-    }
-    a.start();
+    // Nobody may read these any more, and nothing may be made in that one. The daemon only sees them as they are then.
+    a.halted(|| {
+        write(&a, "secret.txt", "edited and closed\n");
+        write(&a, "new secret.txt", "new and closed\n");
+        for (name, mode) in [("secret.txt", 0), ("new secret.txt", 0), ("closed", 0), ("fixed", 0o555)] {
+            set(name, mode);
+        }
+    });
     write(&b, "fixed/inside.txt", "of b\n");
     write(&b, "plain.txt", "of b\n");
     until(&a, "given what can be written", || read(&a, "plain.txt") == "of b\n");
