@@ -101,7 +101,8 @@ fn a_folder_that_holds_many_names_unites_with_what_is_there() {
     // What is no place for a folder.
     assert_eq!(a.kith(&["share", "/"]).status.code(), Some(2), "a whole file system");
     // Taken out and put in again, nothing is there twice.
-    assert!(c.kith(&["folder", "remove", c.folder.to_str().expect("is text")]).status.success());
+    let removed = c.kith(&["--yes", "folder", "remove", c.folder.to_str().expect("is text")]);
+    assert!(removed.status.success(), "{removed:?}");
     write(&c, "while out.txt", "x\n");
     write(&a, "meanwhile.txt", "x\n");
     c.join(a.json(&["invite", a.folder.to_str().expect("is text")])["invite"].as_str().expect("an invite"));

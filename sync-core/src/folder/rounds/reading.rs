@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Dirty, RoundError, Rounds,
+    RoundError, Rounds,
     host::{Event, Host},
     lock,
 };
 use crate::{
-    doc::entry::Kind,
     folder::{
         Fault, Found, FoundKind, Fs, FsError, Problem,
         ignored::IGNORE_FILE,
@@ -146,75 +145,6 @@ impl Rounds {
                 self.planned = false;
                 self.rescan_ms = 0;
             }
-        }
-    }
-
-    /// A file that has another name for a moment may be the backup of an editor that writes the name anew: an edit then,
-    /// and no move.
-    fn await_the_renamed(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>) {
-        let now = host.now().mono_ms;
-        let mut waiting = BTreeSet::new();
-        let mut again = Vec::new();
-        {
-            let base = lock(&self.parts.base);
-            for entry in &changes.moved {
-                let Within::Known(parent) = entry.into else { continue };
-                let is_file = base.row(&entry.doc).is_some_and(|row| row.kind == Kind::File);
-                let paths = base.path_of(&entry.doc).zip(base.dir_path(parent)).filter(|_| is_file);
-                let Some((from, dir)) = paths else { continue };
-                let Some(since_ms) = ages.get(&from).map(|dirty| dirty.since_ms) else { continue };
-                if now < since_ms + limits::SETTLE_MS {
-                    waiting.insert(entry.doc);
-                    again.extend([(from, since_ms), (dir.join(&entry.name), since_ms)]);
-                }
-            }
-        }
-        changes.moved.retain(|entry| !waiting.contains(&entry.doc));
-        changes.touched.retain(|(doc, _)| !waiting.contains(doc));
-        for (path, since_ms) in again {
-            let dirty = Dirty { ready_ms: since_ms + limits::SETTLE_MS, since_ms, missing: true };
-            self.dirty.insert(path, dirty);
-        }
-    }
-
-    /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
-    fn await_the_missing(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>, full: bool) {
-        let now = host.now().mono_ms;
-        let mut waiting: BTreeSet<DocId> = BTreeSet::new();
-        let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
-        let mut again = Vec::new();
-        let places = changes.made.iter().map(|entry| (entry.into, &entry.name));
-        let places = places.chain(changes.moved.iter().map(|entry| (entry.into, &entry.name)));
-        let taken: BTreeSet<(Option<DocId>, &String)> = places
-            .filter_map(|(into, name)| match into {
-                Within::Known(parent) => Some((parent, name)),
-                Within::Made(_) => None,
-            })
-            .collect();
-        {
-            let base = lock(&self.parts.base);
-            for doc in &changes.gone {
-                // Something of another kind has its place: it does not come back there.
-                if base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &row.name))) {
-                    continue;
-                }
-                let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));
-                let Some(path) = base.path_of(doc).filter(|_| top) else { continue };
-                let since = match ages.get(&path) {
-                    Some(dirty) => dirty.since_ms,
-                    None if full => now,
-                    None => continue,
-                };
-                if now < since + limits::VANISH_MS {
-                    waiting.extend(base.subtree(*doc));
-                    again.push((path, since));
-                }
-            }
-        }
-        changes.gone.retain(|doc| !waiting.contains(doc));
-        for (path, since_ms) in again {
-            let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true };
-            self.dirty.insert(path, dirty);
         }
     }
 
