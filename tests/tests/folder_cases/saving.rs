@@ -119,9 +119,9 @@ fn saves_of_all_programs_on_both_sides_are_edits_and_leave_nothing() {
     });
     let before = names(&a);
     // Both sides save the same files at the same time, each in its own way.
-    for index in 0..SCRIPTS.len() {
+    for (index, (_, of_a)) in SCRIPTS.iter().enumerate() {
         let other = (index + 3) % SCRIPTS.len();
-        script(&a, SCRIPTS[index].1, &name(index), &format!("{TEXT}last\n"));
+        script(&a, of_a, &name(index), &format!("{TEXT}last\n"));
         script(&b, SCRIPTS[other].1, &name(index), &format!("first\n{TEXT}"));
     }
     together(&a, &b);
