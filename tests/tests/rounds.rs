@@ -34,12 +34,14 @@ use sync_tests::author;
 const WALL_NS: i64 = 4_102_444_800_000_000_000;
 
 /// One device, and the folder's view of it.
-struct Device {
-    engine: Engine,
-    space: SpaceId,
-    mono_ms: u64,
+pub(crate) struct Device {
+    pub(crate) engine: Engine,
+    pub(crate) space: SpaceId,
+    pub(crate) mono_ms: u64,
+    /// The clock that the disk's time stamps are of.
+    pub(crate) wall_ns: i64,
     /// What the engine was told last.
-    settled: Option<u64>,
+    pub(crate) settled: Option<u64>,
     /// Answers nothing any more.
     stopped: bool,
     /// Documents that the folder could not read.
@@ -63,6 +65,7 @@ impl Device {
             engine,
             space: SpaceId([0; 32]),
             mono_ms: 1,
+            wall_ns: WALL_NS,
             settled: None,
             stopped: false,
             unreadable: Vec::new(),
@@ -125,7 +128,7 @@ impl Device {
 
 impl Host for Device {
     fn now(&self) -> Time {
-        Time { mono_ms: self.mono_ms, wall_ns: WALL_NS }
+        Time { mono_ms: self.mono_ms, wall_ns: self.wall_ns }
     }
 
     fn snapshot(&self) -> Result<Snapshot, StoreError> {
@@ -187,16 +190,16 @@ impl Host for Device {
     }
 }
 
-struct Folder {
-    device: Device,
-    rounds: Rounds,
+pub(crate) struct Folder {
+    pub(crate) device: Device,
+    pub(crate) rounds: Rounds,
     handle: u32,
     disk: Arc<Disk>,
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut device = Device::new();
         let dir = tempfile::tempdir().expect("temporary directory");
         let disk = Arc::new(Disk::open(dir.path()).expect("opens"));
@@ -209,17 +212,17 @@ impl Folder {
         Self { device, rounds, handle, disk, dir }
     }
 
-    fn hint(&mut self, path: &str) {
+    pub(crate) fn hint(&mut self, path: &str) {
         let path = RelPath::parse(path).expect("a path of a test");
         self.rounds.hint(path, false, self.device.mono_ms);
     }
 
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.device.rest(&mut self.rounds);
     }
 
     /// Rounds until nothing more is due soon, whether or not all is well.
-    fn calm(&mut self) {
+    pub(crate) fn calm(&mut self) {
         for _ in 0..20 {
             self.rounds.round(&mut self.device).expect("the engine runs");
             self.rounds.tell_settled(&mut self.device);
@@ -232,18 +235,18 @@ impl Folder {
         panic!("the folder does not calm down: {:?}", self.rounds.report());
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.dir.path().join(name)).expect("reads")
     }
 
     /// As the user does: writes, and the folder hears of it.
-    fn save(&mut self, name: &str, text: &str) {
+    pub(crate) fn save(&mut self, name: &str, text: &str) {
         fs::write(self.dir.path().join(name), text).expect("writes");
         self.hint(name);
     }
 
     /// As a peer does: a commit that the folder did not make. Returns its last change.
-    fn edit_elsewhere(&mut self, doc: DocId, text: &str) -> ChangeHash {
+    pub(crate) fn edit_elsewhere(&mut self, doc: DocId, text: &str) -> ChangeHash {
         let items = author::write(&self.device.engine, &self.device.space, doc, text).expect("edits");
         let Some(Item::Change { bytes, .. }) = items.last() else { panic!("an edit ends with a change") };
         let hash = ChangeHead::read(bytes).expect("reads").hash;
@@ -253,7 +256,7 @@ impl Folder {
         hash
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.disk.release();
         self.disk = Arc::new(Disk::open(self.dir.path()).expect("opens"));
         self.device.stopped = false;

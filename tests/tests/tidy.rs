@@ -308,6 +308,37 @@ fn every_limit_has_its_tests() {
     assert_none("limits", &found);
 }
 
+/// The lines of the tables of a page, as cells.
+fn table_rows(text: &str) -> Vec<Vec<&str>> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("|---"));
+    rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn every_case_of_a_folder_has_its_tests() {
+    let page = read("docs/folder-semantics.md");
+    let sources: String = rust_files(SOURCES).iter().map(|path| read(path)).collect();
+    let mut found = Vec::new();
+    let mut numbers = Vec::new();
+    for row in table_rows(&page) {
+        let (case, tests) = (row[0], row.last().copied().unwrap_or_default());
+        if tests == "tests" {
+            continue;
+        }
+        numbers.extend(case.parse::<usize>());
+        let named: Vec<String> = between(tests, "`", "`").into_iter().step_by(2).collect();
+        if named.is_empty() && !row.concat().to_lowercase().contains("not yet") {
+            found.push(format!("{case} names no test, and does not say \"not yet\""));
+        }
+        let gone = named.into_iter().filter(|test| !sources.contains(&format!("fn {test}(")));
+        found.extend(gone.map(|test| format!("there is no test {test} of {case}")));
+    }
+    if numbers != (1..=100).collect::<Vec<_>>() {
+        found.push(format!("the cases are not 1 to 100: {numbers:?}"));
+    }
+    assert_none("docs/folder-semantics.md", &found);
+}
+
 #[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let machine = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];

@@ -20,7 +20,8 @@ const IGNORE_BYTES_MAX: u64 = 256 * 1024;
 /// Rules of a folder.
 #[derive(Debug, Default)]
 pub struct Ignored {
-    rules: BTreeMap<RelPath, Gitignore>,
+    /// The text of each directory's file, and what it says.
+    rules: BTreeMap<RelPath, (String, Gitignore)>,
 }
 
 impl Ignored {
@@ -34,6 +35,9 @@ impl Ignored {
         if read.is_none() {
             return self.rules.remove(dir).is_some();
         }
+        if self.rules.get(dir).is_some_and(|(held, _)| *held == text) {
+            return false;
+        }
         let mut builder = GitignoreBuilder::new("");
         for line in text.lines() {
             // A line that is no pattern is passed over, as git does.
@@ -41,11 +45,21 @@ impl Ignored {
         }
         match builder.build() {
             Ok(rules) => {
-                self.rules.insert(dir.clone(), rules);
+                self.rules.insert(dir.clone(), (text, rules));
                 true
             }
             Err(_) => self.rules.remove(dir).is_some(),
         }
+    }
+
+    /// Directories whose ignore file was read.
+    pub(super) fn dirs(&self) -> impl Iterator<Item = &RelPath> {
+        self.rules.keys()
+    }
+
+    /// Forgets the rules of a directory whose ignore file is not there any more. Says whether it did.
+    pub(super) fn forget_if_gone(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
+        matches!(fs.look(&dir.join(IGNORE_FILE)), Ok(None)) && self.rules.remove(dir).is_some()
     }
 
     /// Whether one entry of a directory that is itself not ignored is ignored.
@@ -63,7 +77,7 @@ impl Ignored {
         let components = path.components();
         for depth in (0..=dir.components().len()).rev() {
             let above = RelPath::from_components(components[..depth].to_vec());
-            let Some(rules) = self.rules.get(&above) else {
+            let Some((_, rules)) = self.rules.get(&above) else {
                 continue;
             };
             match rules.matched(components[depth..].join("/"), is_dir) {
@@ -105,9 +119,15 @@ impl Ignored {
     }
 }
 
+/// What systems leave behind, and what editors put beside a file while it is open: vim and nano, emacs, Microsoft's and
+/// LibreOffice's. All of it says what happens on one machine.
 fn is_litter(name: &str) -> bool {
+    let is_swap = name.ends_with(".swp") || name.ends_with(".swx") || name.ends_with(".swo");
     matches!(name, ".DS_Store" | "Thumbs.db" | "desktop.ini")
-        || (name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swx") || name.ends_with(".swo")))
+        || (name.starts_with('.') && is_swap)
+        || name.starts_with(".#")
+        || name.starts_with("~$")
+        || (name.starts_with(".~lock.") && name.ends_with('#'))
 }
 
 #[cfg(test)]

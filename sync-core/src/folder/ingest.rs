@@ -434,29 +434,37 @@ impl Ingest<'_> {
         if !same_exec {
             ops.push(EntryOp::Exec(loaded.stat.exec));
         }
+        row.hash = loaded.hash;
         if !same_bytes {
             let new = loaded.bytes.as_deref().and_then(text::as_text);
             let splices = match new {
                 Some(new) => self.splices(&doc, &doc_row, &mut document, &mut at, &mut items, new)?,
                 None => None,
             };
-            match splices {
-                Some(splices) => ops.push(EntryOp::Splice(splices)),
-                None => {
-                    items.clear();
-                    at.clone_from(&row.heads);
-                    ops.push(EntryOp::Content(self.reference(&loaded)?));
-                    writes = content_writes(&loaded);
-                    if loaded.chunks.is_none() {
-                        writes.extend(small_content(&loaded)?);
-                    }
+            if let Some(splices) = splices {
+                let ops: Vec<EntryOp> = ops.iter().cloned().chain([EntryOp::Splice(splices)]).collect();
+                let change = document.edit(self.replica, &at, &ops)?;
+                let item = Item::Change { doc, bytes: change.bytes };
+                if item.encoded_len() <= limits::BODY_BYTES_MAX - 64 {
+                    self.library.put_back(&doc, &doc_row, document);
+                    row.heads = vec![change.hash];
+                    items.push(item);
+                    return Ok(self.ready(doc, items, Some(row), writes));
                 }
+                // More text at once than a commit holds: the file is replaced whole, as one above the bound of texts.
+                document = self.open(&doc)?.1;
+            }
+            items.clear();
+            at.clone_from(&row.heads);
+            ops.push(EntryOp::Content(self.reference(&loaded)?));
+            writes = content_writes(&loaded);
+            if loaded.chunks.is_none() {
+                writes.extend(small_content(&loaded)?);
             }
         }
         let change = document.edit(self.replica, &at, &ops)?;
         self.library.put_back(&doc, &doc_row, document);
         row.heads = vec![change.hash];
-        row.hash = loaded.hash;
         items.push(Item::Change { doc, bytes: change.bytes });
         Ok(self.ready(doc, items, Some(row), writes))
     }

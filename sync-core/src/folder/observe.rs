@@ -104,6 +104,12 @@ impl<'a> Observer<'a> {
         let mut missing: std::collections::BTreeMap<&String, DocId> =
             self.base.children(dir).map(|(name, doc)| (name, *doc)).collect();
         for listed in self.fs.list(path)? {
+            if let Ok(name) = &listed.name
+                && kind_of(listed.found.kind).is_none()
+            {
+                // What cannot be synced stands in the place of an entry, which is not deleted by that.
+                missing.remove(name);
+            }
             let Some(name) = self.usable(path, listed.name, &listed.found) else {
                 continue;
             };

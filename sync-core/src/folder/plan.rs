@@ -165,6 +165,9 @@ pub fn is_on_disk(base: &Base, hash: &ContentHash) -> bool {
 }
 
 #[cfg(test)]
+mod states;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{

@@ -423,7 +423,8 @@ pub(crate) fn history(snapshot: Snapshot, space: u32) -> Result<BTreeMap<Content
 
 /// What an editor that was killed leaves and every folder ignores.
 fn is_left_alone(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "swp")
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.ends_with(".swp") || name.starts_with(".#"))
 }
 
 /// A link that leads out of the folder stays where its user made it.

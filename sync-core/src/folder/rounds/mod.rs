@@ -9,6 +9,7 @@
 //!
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
+mod awaiting;
 mod decisions;
 mod documents;
 mod holding;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Dirty, RoundError, Rounds,
+    RoundError, Rounds,
     host::{Event, Host},
     lock,
 };
 use crate::{
     folder::{
         Fault, Found, FoundKind, Fs, FsError, Problem,
+        ignored::IGNORE_FILE,
         ingest::{Ingest, LoadError, Loaded, Ready, load},
         local::{Into as Within, Local, Made, Moved, local},
         observe::{Looks, Observer},
@@ -22,6 +23,9 @@ use crate::{
 
 /// Fewer files than this are not worth a thread.
 const FILES_A_THREAD_MIN: usize = 17;
+
+/// How often one look is repeated because it found new rules: each time those may show more of them.
+const RULES_LOOKS_MAX: usize = 4;
 
 /// Why a change of the user is not sent.
 const READS_ONLY: &str = "this device may only read: what is changed here stays here";
@@ -50,8 +54,10 @@ impl Rounds {
             if self.halted.is_some() {
                 return Ok(());
             }
-            // The first scan knows of no rules but the root's; the others show as it goes.
-            self.ignored.load(&*self.parts.fs, &RelPath::root());
+            // The other rules show as it goes.
+            if self.ignored.load(&*self.parts.fs, &RelPath::root()) {
+                self.planned = false;
+            }
             self.rescans += 1;
             self.sweep_due = true;
             let quarter = limits::RESCAN_EVERY_MS / 4;
@@ -69,68 +75,76 @@ impl Rounds {
         }
         if !first_scan {
             self.await_the_missing(host, &mut changes, &ages, full);
+            self.await_the_renamed(host, &mut changes, &ages);
         }
-        self.submit_local(host, changes)
+        if !changes.gone.is_empty() {
+            // What went with the directory that it was in was not deleted.
+            self.check_root(false)?;
+            if self.halted.is_some() {
+                return Ok(());
+            }
+        }
+        self.submit_local(host, changes)?;
+        self.forget_rules_that_are_gone();
+        Ok(())
     }
 
-    fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
-        let looks = {
-            let base = lock(&self.parts.base);
-            let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
-            if full {
-                self.scan_problems.clear();
-                observer.directory(None, &RelPath::root())?;
-            } else {
-                for path in paths {
-                    self.scan_problems.remove(path);
-                    observer.path(path)?;
-                }
+    fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath> + Clone) -> Result<Looks, RoundError> {
+        let mut looks = self.look_once(full, paths.clone())?;
+        // What was seen was seen by the rules that held then: rules that are new hold for what is beside them.
+        for _ in 0..RULES_LOOKS_MAX {
+            let mut changed = false;
+            for dir in &looks.ignore_files {
+                changed |= self.ignored.load(&*self.parts.fs, dir);
             }
-            observer.finish()
-        };
+            if !changed {
+                break;
+            }
+            self.planned = false;
+            if !full {
+                self.rescan_ms = 0;
+            }
+            looks = self.look_once(full, paths.clone())?;
+        }
         probe::reach("ingest.looked");
         for Problem { path, reason } in &looks.problems {
             self.scan_problems.insert(path.clone(), reason.clone());
         }
-        let mut changed = false;
-        for dir in &looks.ignore_files {
-            changed |= self.ignored.load(&*self.parts.fs, dir) && (!full || self.rescans == 1);
-        }
-        if changed {
-            self.planned = false;
-            if !full || looks.ignore_files.iter().any(|dir| !dir.is_root()) && self.rescans == 1 {
-                self.rescan_ms = 0;
-            }
-        }
+        self.forget_rules_that_are_gone();
         Ok(looks)
     }
 
-    /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
-    fn await_the_missing(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>, full: bool) {
-        let now = host.now().mono_ms;
-        let mut waiting: BTreeSet<DocId> = BTreeSet::new();
-        let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
-        let mut again = Vec::new();
-        {
-            let base = lock(&self.parts.base);
-            for doc in &changes.gone {
-                let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));
-                let Some(path) = base.path_of(doc).filter(|_| top) else { continue };
-                let since = match ages.get(&path) {
-                    Some(dirty) => dirty.since_ms,
-                    None if full => now,
-                    None => continue,
-                };
-                if now < since + limits::VANISH_MS {
-                    waiting.extend(base.subtree(*doc));
-                    again.push((path, since));
-                }
+    fn look_once<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
+        let base = lock(&self.parts.base);
+        let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
+        if full {
+            self.scan_problems.clear();
+            observer.directory(None, &RelPath::root())?;
+        } else {
+            for path in paths {
+                self.scan_problems.remove(path);
+                observer.path(path)?;
             }
         }
-        changes.gone.retain(|doc| !waiting.contains(doc));
-        for (path, since_ms) in again {
-            let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true };
-            self.dirty.insert(path, dirty);
+        Ok(observer.finish())
+    }
+
+    /// Rules end with their file. One that the base still has may be on its way back: an editor saves it.
+    fn forget_rules_that_are_gone(&mut self) {
+        let dirs: Vec<RelPath> = {
+            let base = lock(&self.parts.base);
+            let is_known = |dir: &RelPath| {
+                let mut dir = dir.components().iter();
+                let doc = dir.try_fold(None, |at, name| base.child(at, name).map(Some));
+                doc.is_some_and(|doc| base.child(doc, IGNORE_FILE).is_some())
+            };
+            self.ignored.dirs().filter(|dir| !is_known(dir)).cloned().collect()
+        };
+        for dir in dirs {
+            if self.ignored.forget_if_gone(&*self.parts.fs, &dir) {
+                self.planned = false;
+                self.rescan_ms = 0;
+            }
         }
     }
 

@@ -204,7 +204,10 @@ impl Rounds {
             }
             Some(Applied::Dirty(path)) => {
                 let path = self.bring_out(host, path, noted);
-                self.mark_dirty(host, path, 0);
+                // What is missing and may be on its way back is looked at when its time has come.
+                if !self.dirty.get(&path).is_some_and(|dirty| dirty.missing) {
+                    self.mark_dirty(host, path, 0);
+                }
                 self.planned = false;
             }
             Some(Applied::Problem(path, reason)) => {

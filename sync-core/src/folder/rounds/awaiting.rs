@@ -1,0 +1,92 @@
+//! What the user seems to have done and may not have meant: programs rename, delete and make anew in the middle of a save.
+//!
+//! It is taken out of the changes of a look, and its paths are looked at once more when their time has come. Nothing is
+//! read or submitted here; that is [`reading`](super::reading).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Dirty, Rounds, host::Host, lock};
+use crate::{
+    doc::entry::Kind,
+    folder::local::{Into as Within, Local},
+    ids::DocId,
+    limits,
+    tree::RelPath,
+};
+
+impl Rounds {
+    /// A file that has another name for a moment may be the backup of an editor that writes the name anew: an edit then,
+    /// and no move.
+    pub(super) fn await_the_renamed(&mut self, host: &dyn Host, changes: &mut Local, ages: &BTreeMap<RelPath, Dirty>) {
+        let now = host.now().mono_ms;
+        let mut waiting = BTreeSet::new();
+        let mut again = Vec::new();
+        {
+            let base = lock(&self.parts.base);
+            for entry in &changes.moved {
+                let Within::Known(parent) = entry.into else { continue };
+                let is_file = base.row(&entry.doc).is_some_and(|row| row.kind == Kind::File);
+                let paths = base.path_of(&entry.doc).zip(base.dir_path(parent)).filter(|_| is_file);
+                let Some((from, dir)) = paths else { continue };
+                let Some(since_ms) = ages.get(&from).map(|dirty| dirty.since_ms) else { continue };
+                if now < since_ms + limits::SETTLE_MS {
+                    waiting.insert(entry.doc);
+                    again.extend([(from, since_ms), (dir.join(&entry.name), since_ms)]);
+                }
+            }
+        }
+        changes.moved.retain(|entry| !waiting.contains(&entry.doc));
+        changes.touched.retain(|(doc, _)| !waiting.contains(doc));
+        for (path, since_ms) in again {
+            let dirty = Dirty { ready_ms: since_ms + limits::SETTLE_MS, since_ms, missing: true };
+            self.dirty.insert(path, dirty);
+        }
+    }
+
+    /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
+    pub(super) fn await_the_missing(
+        &mut self,
+        host: &dyn Host,
+        changes: &mut Local,
+        ages: &BTreeMap<RelPath, Dirty>,
+        full: bool,
+    ) {
+        let now = host.now().mono_ms;
+        let mut waiting: BTreeSet<DocId> = BTreeSet::new();
+        let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
+        let mut again = Vec::new();
+        let places = changes.made.iter().map(|entry| (entry.into, &entry.name));
+        let places = places.chain(changes.moved.iter().map(|entry| (entry.into, &entry.name)));
+        let taken: BTreeSet<(Option<DocId>, &String)> = places
+            .filter_map(|(into, name)| match into {
+                Within::Known(parent) => Some((parent, name)),
+                Within::Made(_) => None,
+            })
+            .collect();
+        {
+            let base = lock(&self.parts.base);
+            for doc in &changes.gone {
+                // Something of another kind has its place: it does not come back there.
+                if base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &row.name))) {
+                    continue;
+                }
+                let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));
+                let Some(path) = base.path_of(doc).filter(|_| top) else { continue };
+                let since = match ages.get(&path) {
+                    Some(dirty) => dirty.since_ms,
+                    None if full => now,
+                    None => continue,
+                };
+                if now < since + limits::VANISH_MS {
+                    waiting.extend(base.subtree(*doc));
+                    again.push((path, since));
+                }
+            }
+        }
+        changes.gone.retain(|doc| !waiting.contains(doc));
+        for (path, since_ms) in again {
+            let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true };
+            self.dirty.insert(path, dirty);
+        }
+    }
+}

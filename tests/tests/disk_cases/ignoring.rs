@@ -1,0 +1,127 @@
+//! Rules of what is not synced, as they come, change and go.
+
+use std::fs;
+
+use sync_core::doc::entry::EntryOp;
+
+use crate::rounds::Folder;
+
+#[test]
+fn a_file_that_is_ignored_from_now_on_is_deleted_nowhere() {
+    let mut folder = Folder::new();
+    for name in ["mine.log", "theirs.log", "f"] {
+        folder.put(name, "one\ntwo\n");
+    }
+    folder.rest();
+    let docs = ["mine.log", "theirs.log"].map(|name| folder.doc(name));
+    folder.put(".kithignore", "*.log\n");
+    folder.rest();
+    folder.scan();
+    let commits = folder.commits();
+    // What either side makes of it stays there.
+    folder.put("mine.log", "one\ntwo\nmine\n");
+    folder.rest();
+    folder.scan();
+    assert_eq!(folder.commits(), commits);
+    folder.edit_elsewhere(docs[1], "theirs\none\ntwo\n");
+    folder.rest();
+    assert_eq!(folder.read("theirs.log"), "one\ntwo\n");
+    assert!(docs == ["mine.log", "theirs.log"].map(|name| folder.doc(name)), "the others keep both");
+    // Without the rule each gets what the other did, and nothing old comes back.
+    folder.put(".kithignore", "*.tmp\n");
+    folder.rest();
+    folder.scan();
+    folder.rest();
+    assert_eq!(folder.read("mine.log"), "one\ntwo\nmine\n");
+    assert_eq!(folder.read("theirs.log"), "theirs\none\ntwo\n");
+    assert_eq!(docs, ["mine.log", "theirs.log"].map(|name| folder.doc(name)));
+    folder.agrees();
+}
+
+#[test]
+fn rules_end_with_the_file_that_they_are_in() {
+    let mut folder = Folder::new();
+    folder.put(".kithignore", "*.log\n");
+    folder.put("sub/.kithignore", "*.tmp\n");
+    folder.put("a.log", "a\n");
+    folder.put("sub/a.tmp", "a\n");
+    folder.scan();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), [".kithignore", "sub", "sub/.kithignore"]);
+    fs::remove_file(folder.at("sub/.kithignore")).expect("removes");
+    folder.look_at(&["sub/.kithignore"]);
+    folder.rest();
+    assert!(folder.shown().contains_key("sub/a.tmp"), "{:?}", folder.shown());
+    fs::remove_file(folder.at(".kithignore")).expect("removes");
+    folder.look_at(&[".kithignore"]);
+    folder.rest();
+    folder.agrees();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), ["a.log", "sub", "sub/a.tmp"]);
+}
+
+#[test]
+fn rules_of_a_peer_hold_once_they_are_here() {
+    let mut folder = Folder::new();
+    let rules = folder.file_elsewhere(None, ".kithignore", "*.log\n");
+    folder.rest();
+    // The watcher tells of our own writes too.
+    folder.look_at(&[".kithignore"]);
+    folder.put("a.log", "a\n");
+    folder.rest();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), [".kithignore"]);
+    folder.change_elsewhere(rules, &[EntryOp::Delete]);
+    folder.rest();
+    folder.look_at(&[".kithignore"]);
+    folder.rest();
+    folder.scan();
+    folder.agrees();
+    assert!(folder.shown().contains_key("a.log"));
+}
+
+#[test]
+fn exceptions_and_rules_of_directories_below_hold_on_disk() {
+    let mut folder = Folder::new();
+    folder.put(".kithignore", "*.log\n!keep.log\n/build/\n");
+    folder.put("sub/.kithignore", "!b.log\nkeep.log\n");
+    for name in ["a.log", "keep.log", "build/x", "sub/b.log", "sub/keep.log", "sub/build/y", "sub/deep/b.log"] {
+        folder.put(name, name);
+    }
+    folder.scan();
+    let shown: Vec<String> = folder.shown().into_keys().filter(|path| folder.at(path).is_file()).collect();
+    assert_eq!(shown, [".kithignore", "keep.log", "sub/.kithignore", "sub/b.log", "sub/build/y", "sub/deep/b.log"]);
+}
+
+#[test]
+fn a_directory_that_a_peer_deletes_stays_with_what_is_ignored_in_it() {
+    let mut folder = Folder::new();
+    folder.put(".kithignore", "*.o\n");
+    folder.put("d/f", "one\n");
+    folder.put("d/f.o", "object\n");
+    folder.put("d/sub/g", "one\n");
+    folder.scan();
+    for name in ["d/f", "d/sub/g", "d/sub", "d"] {
+        let doc = folder.doc(name);
+        folder.change_elsewhere(doc, &[EntryOp::Delete]);
+    }
+    folder.calm();
+    assert_eq!(folder.read("d/f.o"), "object\n");
+    assert!(!folder.at("d/f").exists() && !folder.at("d/sub").exists());
+    let commits = folder.commits();
+    folder.scan();
+    folder.scan();
+    assert!(folder.at("d/f.o").exists());
+    assert!(folder.commits() <= commits + 1, "the directory is there again, and nothing goes round");
+}
+
+#[test]
+fn locks_of_editors_stay_here() {
+    let mut folder = Folder::new();
+    for name in
+        [".f.swp", ".f.swo", ".DS_Store", "Thumbs.db", "desktop.ini", ".#f", "~$report.docx", ".~lock.report.odt#"]
+    {
+        folder.put(name, "of a program\n");
+    }
+    std::os::unix::fs::symlink("somebody@host.4711", folder.at(".#g")).expect("links");
+    folder.put("f", "one\n");
+    folder.scan();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), ["f"]);
+}

@@ -1,0 +1,106 @@
+//! Links, and what is neither a file nor a directory.
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixListener},
+    process::Command,
+};
+
+use sync_core::doc::entry::EntryOp;
+
+use crate::rounds::Folder;
+
+#[test]
+fn links_are_their_text_and_are_not_followed() {
+    let mut folder = Folder::new();
+    folder.put("d/f", "one\n");
+    for (target, name) in
+        [("d", "to a directory"), ("d/f", "to a file"), ("nowhere", "to nothing"), ("ring", "ring"), ("../d", "d/up")]
+    {
+        symlink(target, folder.at(name)).expect("links");
+    }
+    folder.scan();
+    assert_eq!(folder.shown().len(), 7, "nothing is there twice: {:?}", folder.shown());
+    folder.agrees();
+    fs::remove_file(folder.at("to nothing")).expect("removes");
+    symlink("elsewhere", folder.at("to nothing")).expect("links");
+    folder.look_at(&["to nothing"]);
+    folder.agrees();
+    let doc = folder.doc("to nothing");
+    folder.change_elsewhere(doc, &[EntryOp::Target("d".into())]);
+    folder.rest();
+    assert_eq!(fs::read_link(folder.at("to nothing")).expect("is a link").to_str(), Some("d"));
+    folder.agrees();
+}
+
+#[test]
+fn links_that_lead_out_are_problems_and_nobody_is_told() {
+    let mut folder = Folder::new();
+    symlink("/etc/passwd", folder.at("absolute")).expect("links");
+    symlink("../outside", folder.at("climbing")).expect("links");
+    folder.scan();
+    assert_eq!(folder.problems(), ["absolute", "climbing"]);
+    assert_eq!(folder.entries().len(), 0);
+}
+
+#[test]
+fn a_directory_that_became_a_link_is_not_written_through() {
+    let mut folder = Folder::new();
+    let outside = tempfile::tempdir().expect("temporary directory");
+    fs::write(outside.path().join("f"), "secret\n").expect("writes");
+    folder.put("d/f", "one\n");
+    folder.rest();
+    let dir = folder.doc("d");
+    // Nobody heard of it when a peer's file arrives.
+    fs::remove_dir_all(folder.at("d")).expect("removes");
+    symlink(outside.path(), folder.at("d")).expect("links");
+    folder.file_elsewhere(Some(dir), "g", "of a peer\n");
+    folder.calm();
+    folder.scan();
+    assert_eq!(fs::read_to_string(outside.path().join("f")).expect("is there"), "secret\n");
+    assert_eq!(fs::read_dir(outside.path()).expect("lists").count(), 1);
+    assert!(folder.problems().contains(&"d".to_owned()), "{:?}", folder.problems());
+}
+
+fn pipe(folder: &Folder, name: &str) {
+    let made = Command::new("mkfifo").arg(folder.at(name)).status().expect("mkfifo runs");
+    assert!(made.success());
+}
+
+#[test]
+fn pipes_and_sockets_are_problems_and_stop_nothing() {
+    let mut folder = Folder::new();
+    pipe(&folder, "pipe");
+    let _socket = UnixListener::bind(folder.at("socket")).expect("binds");
+    folder.put("f", "one\n");
+    folder.look_at(&["pipe", "socket"]);
+    assert_eq!(folder.problems(), ["pipe", "socket"]);
+    folder.scan();
+    assert_eq!(folder.problems(), ["pipe", "socket"]);
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), ["f"]);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_deletes_nothing() {
+    let mut folder = Folder::new();
+    folder.put("f", "one\n");
+    folder.put("other", "other\n");
+    folder.rest();
+    let (doc, commits) = (folder.doc("f"), folder.commits());
+    fs::remove_file(folder.at("f")).expect("removes");
+    pipe(&folder, "f");
+    folder.hint("f");
+    folder.calm();
+    folder.scan();
+    assert_eq!((folder.commits(), folder.problems()), (commits, vec!["f".to_owned()]));
+    // Nor is it written over, or taken away.
+    folder.edit_elsewhere(doc, "of a peer\n");
+    folder.calm();
+    assert!(!fs::symlink_metadata(folder.at("f")).expect("is there").is_file());
+    fs::remove_file(folder.at("f")).expect("removes");
+    fs::write(folder.at("f"), "one\n").expect("writes");
+    folder.scan();
+    folder.rest();
+    assert_eq!((folder.doc("f"), folder.read("f").as_str()), (doc, "of a peer\n"));
+    folder.agrees();
+}

@@ -1,0 +1,114 @@
+//! The directory of a folder goes, or is another one: nothing is deleted anywhere for that.
+
+use std::fs;
+
+use sync_tests::disk::tree;
+use tempfile::TempDir;
+
+use super::{pair, program, read, together, until, words, write};
+
+#[test]
+fn a_folder_whose_directory_is_gone_replaced_or_bare_deletes_nothing_elsewhere() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir, |folder| {
+        // So few that no count of deletes holds them.
+        ["one.txt", "two.txt", "three.txt"]
+            .iter()
+            .for_each(|name| fs::write(folder.join(name), "x\n").expect("writes"));
+    });
+    let before = tree(&b.folder);
+    let elsewhere = dir.path().join("elsewhere");
+    let halted = || words(&a).contains("is missing or was replaced by another one");
+    let pause = || drop(a.kith(&["wait", "--synced", "--timeout", "2s"]));
+
+    // Away and another one in its place, while the daemon runs.
+    fs::rename(&a.folder, &elsewhere).expect("renames");
+    fs::create_dir(&a.folder).expect("makes");
+    pause();
+    assert_eq!((tree(&b.folder), tree(&elsewhere)), (before.clone(), before.clone()));
+    // The same for a daemon that starts.
+    a.stop();
+    a.start();
+    until(&a, "halted with another directory", halted);
+    a.stop();
+    fs::remove_dir(&a.folder).expect("removes");
+    a.start();
+    pause();
+    assert_eq!((tree(&b.folder), tree(&elsewhere)), (before.clone(), before));
+    a.stop();
+    fs::rename(&elsewhere, &a.folder).expect("renames");
+    write(&a, "four.txt", "while it was away\n");
+    a.start();
+    together(&a, &b);
+
+    // Its marker gone, with everything in it: as a disk that is not mounted shows.
+    for name in ["one.txt", "two.txt", "three.txt", "four.txt"] {
+        fs::remove_file(a.folder.join(name)).expect("removes");
+    }
+    fs::remove_dir_all(a.folder.join(".kith")).expect("removes");
+    until(&a, "halted without its marker", || words(&a).contains("marker"));
+    assert_eq!(read(&b, "four.txt"), "while it was away\n");
+    assert_eq!(tree(&b.folder).len(), 4);
+}
+
+#[test]
+fn a_directory_that_is_removed_under_a_running_daemon_deletes_nothing_elsewhere() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir, |folder| {
+        fs::create_dir(folder.join("d")).expect("makes");
+        ["one.txt", "d/two.txt"].iter().for_each(|name| fs::write(folder.join(name), "x\n").expect("writes"));
+    });
+    let before = tree(&b.folder);
+    fs::remove_dir_all(&a.folder).expect("removes");
+    until(&a, "halted", || words(&a).contains("is missing or was replaced by another one"));
+    assert_eq!(tree(&b.folder), before);
+    // What the other writes goes nowhere; and who joins anew gets it all.
+    write(&b, "three.txt", "x\n");
+    let invite = b.json(&["invite", b.folder.to_str().expect("is text")]);
+    let again = sync_tests::daemon::Daemon::new(program(), dir.path(), "again");
+    again.join(invite["invite"].as_str().expect("an invite"));
+    again.wait_synced();
+    assert!(!a.folder.exists());
+    assert_eq!(tree(&again.folder), tree(&b.folder));
+    assert_eq!(tree(&b.folder).len(), before.len() + 1);
+}
+
+#[test]
+fn a_folder_that_holds_many_names_unites_with_what_is_there() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b, c] = ["a", "b", "c"].map(|name| sync_tests::daemon::Daemon::new(program(), dir.path(), name));
+    for daemon in [&a, &b] {
+        write(daemon, "same/one.txt", "same\n");
+        write(daemon, "same/two.bin", [0, 1, 2, 255]);
+    }
+    for daemon in [&a, &c] {
+        write(daemon, "differs.txt", format!("of {}\n", daemon.folder.display()));
+        write(daemon, &format!("only {}.txt", daemon.home.file_name().expect("has a name").to_string_lossy()), "x\n");
+    }
+    // The same files, and some that others have not, and an empty directory, in turn.
+    b.join(&a.share());
+    together(&a, &b);
+    assert_eq!(words(&b).matches("conflict").count(), 0, "what is the same on both is one: {}", words(&b));
+    c.join(a.json(&["invite", a.folder.to_str().expect("is text")])["invite"].as_str().expect("an invite"));
+    for daemon in [&c, &a, &b, &c] {
+        daemon.wait_synced();
+    }
+    together(&a, &c);
+    together(&a, &b);
+    let listed = super::names(&b);
+    assert_eq!(listed.iter().filter(|name| name.starts_with("differs")).count(), 2, "{listed:?}");
+    assert_eq!(listed.iter().filter(|name| name.starts_with("only")).count(), 2, "{listed:?}");
+    // What is no place for a folder.
+    assert_eq!(a.kith(&["share", "/"]).status.code(), Some(2), "a whole file system");
+    // Taken out and put in again, nothing is there twice.
+    let removed = c.kith(&["--yes", "folder", "remove", c.folder.to_str().expect("is text")]);
+    assert!(removed.status.success(), "{removed:?}");
+    write(&c, "while out.txt", "x\n");
+    write(&a, "meanwhile.txt", "x\n");
+    c.join(a.json(&["invite", a.folder.to_str().expect("is text")])["invite"].as_str().expect("an invite"));
+    for daemon in [&c, &a, &b, &c] {
+        daemon.wait_synced();
+    }
+    together(&a, &c);
+    assert_eq!(super::names(&b).len(), listed.len() + 2, "{:?}", super::names(&b));
+}

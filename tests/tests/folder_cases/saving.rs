@@ -1,0 +1,175 @@
+//! Programs save: those that are installed really run, the others as scripts of what they were seen to do.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{names, pair, read, together, write};
+
+const TEXT: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
+
+/// What appends the line `last` to the file that is the last argument.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("vim", &["-u", "NONE", "-es", "-c", "set backup backupcopy=no", "-c", "normal! Golast", "-c", "wq"]),
+    (
+        "vim",
+        &["-u", "NONE", "-es", "-c", "set nobackup writebackup backupcopy=yes", "-c", "normal! Golast", "-c", "wq"],
+    ),
+    ("vim", &["-u", "NONE", "-es", "-c", "set nowritebackup", "-c", "normal! Golast", "-c", "wq"]),
+    ("ed", &["-s"]),
+    ("sed", &["-i", "-e", "$alast"]),
+    ("sed", &["-i.bak", "-e", "$alast"]),
+    ("perl", &["-i", "-pe", "$_ .= \"last\\n\" if eof"]),
+    (
+        "python3",
+        &[
+            "-c",
+            "import mmap, sys\nwith open(sys.argv[1], 'r+b') as f:\n f.seek(0, 2); f.write(b'.....'); f.flush()\n m = mmap.mmap(f.fileno(), 0); m[-5:] = b'last\\n'; m.flush(); m.close()",
+        ],
+    ),
+    ("sh", &["-c", "echo last >> \"$0\""]),
+    ("dd", &["oflag=append", "conv=notrunc", "status=none"]),
+];
+
+/// Whether it ran. One that is not installed is passed over.
+fn run(program: &str, args: &[&str], path: &std::path::Path) -> bool {
+    let mut command = Command::new(program);
+    command.args(args).env("HOME", "/nonexistent");
+    let script: &[u8] = match program {
+        "ed" => b"$a\nlast\n.\nw\nq\n",
+        "dd" => b"last\n",
+        _ => b"",
+    };
+    let path = path.to_str().expect("is text");
+    if program == "dd" {
+        command.arg(format!("of={path}"))
+    } else {
+        command.arg(path)
+    };
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("passed over: {program} is not installed");
+        return false;
+    };
+    std::io::Write::write_all(&mut child.stdin.take().expect("is a pipe"), script).expect("writes");
+    let status = child.wait().expect("ends");
+    // vim in its silent mode counts warnings.
+    assert!(status.success() || program == "vim", "{program}: {status}");
+    true
+}
+
+#[test]
+fn programs_save_while_the_other_side_edits_the_same_file() {
+    let dir = TempDir::new().expect("temporary directory");
+    let name = |index: usize| format!("file {index}.txt");
+    let [a, b] = pair(&dir, |folder| {
+        (0..PROGRAMS.len()).for_each(|index| std::fs::write(folder.join(name(index)), TEXT).expect("writes"));
+    });
+    let mut ran = Vec::new();
+    for (index, (program, args)) in PROGRAMS.iter().enumerate() {
+        if run(program, args, &a.folder.join(name(index))) {
+            ran.push(index);
+            write(&b, &name(index), format!("first\n{TEXT}"));
+        }
+    }
+    assert!(ran.len() >= 4, "sed, sh and dd are everywhere");
+    together(&a, &b);
+    for index in ran {
+        assert_eq!(read(&b, &name(index)), format!("first\n{TEXT}last\n"), "{:?}", PROGRAMS[index]);
+    }
+    let left: Vec<String> = names(&a).into_iter().filter(|name| !name.ends_with(".txt")).collect();
+    assert!(left.iter().all(|name| name.ends_with(".bak") || name.ends_with('~')), "{left:?}");
+}
+
+/// What programs do that are not installed everywhere; `$1` is the file, `$2` a file with the new text.
+const SCRIPTS: &[(&str, &str)] = &[
+    ("vim", r#"touch 4913; rm 4913; mv "$1" "$1~"; cat "$2" > "$1"; rm "$1~""#),
+    (
+        "emacs",
+        r##"ln -s me@host.1:2 ".#$1"; cat "$2" > "#$1#"; mv "$1" "$1~"; cat "$2" > "$1"; rm ".#$1" "#$1#" "$1~""##,
+    ),
+    ("emacs, precious", r##"ln -s me@host.1:2 ".#$1"; cat "$2" > tmpx.el; mv tmpx.el "$1"; rm ".#$1""##),
+    ("nano", r#"echo b0nano > ".$1.swp"; : > "$1"; while read -r l; do echo "$l"; done < "$2" > "$1"; rm ".$1.swp""#),
+    ("VS Code", r#": > "$1"; cat "$2" >> "$1""#),
+    (
+        "JetBrains",
+        r#"cat "$2" > "$1___jb_tmp___"; mv "$1" "$1___jb_old___"; mv "$1___jb_tmp___" "$1"; rm "$1___jb_old___""#,
+    ),
+    ("an office", r#"echo me > "~\$$1"; cat "$2" > "$1.tmp"; mv "$1" "$1.old"; mv "$1.tmp" "$1"; rm "$1.old" "~\$$1""#),
+    ("git checkout", r#"rm "$1"; cat "$2" > "$1""#),
+    ("rsync", r#"cat "$2" > ".$1.Ab12Cd"; mv ".$1.Ab12Cd" "$1""#),
+    ("a copy", r#"cp "$2" "$1""#),
+    ("many small writes", r#": > "$1"; dd if="$2" of="$1" bs=1 conv=notrunc status=none"#),
+];
+
+fn script(daemon: &sync_tests::daemon::Daemon, script: &str, name: &str, text: &str) {
+    let new = daemon.home.join("new text");
+    std::fs::write(&new, text).expect("writes");
+    let mut command = Command::new("sh");
+    command.current_dir(&daemon.folder).args(["-ec", script, "sh", name]).arg(&new);
+    assert!(command.status().expect("sh runs").success(), "{script}");
+}
+
+#[test]
+fn saves_of_all_programs_on_both_sides_are_edits_and_leave_nothing() {
+    let dir = TempDir::new().expect("temporary directory");
+    let name = |index: usize| format!("file{index}.txt");
+    let [a, b] = pair(&dir, |folder| {
+        (0..SCRIPTS.len()).for_each(|index| std::fs::write(folder.join(name(index)), TEXT).expect("writes"));
+    });
+    let before = names(&a);
+    // Both sides save the same files at the same time, each in its own way.
+    for (index, (_, of_a)) in SCRIPTS.iter().enumerate() {
+        let other = (index + 3) % SCRIPTS.len();
+        script(&a, of_a, &name(index), &format!("{TEXT}last\n"));
+        script(&b, SCRIPTS[other].1, &name(index), &format!("first\n{TEXT}"));
+    }
+    together(&a, &b);
+    for (index, (program, _)) in SCRIPTS.iter().enumerate() {
+        assert_eq!(read(&a, &name(index)), format!("first\n{TEXT}last\n"), "{program}");
+        let path = a.folder.join(name(index));
+        let log = a.json(&["log", path.to_str().expect("is text")]);
+        let deeds: Vec<&str> = log["commits"].as_array().expect("commits").iter().flat_map(deeds).collect();
+        assert!(!deeds.contains(&"deleted") && deeds.contains(&"created"), "{program}: {deeds:?}");
+    }
+    assert_eq!(names(&a), before);
+    assert_eq!(super::words(&a).matches("conflict").count(), 0, "{}", super::words(&a));
+}
+
+fn deeds(commit: &serde_json::Value) -> Vec<&str> {
+    let changes = commit["changes"].as_array().expect("changes").iter();
+    changes
+        .flat_map(|change| change["did"].as_array().expect("deeds"))
+        .map(|did| did["what"].as_str().expect("a word"))
+        .collect()
+}
+
+#[test]
+fn a_log_that_never_rests_and_a_formatter_on_both_sides_come_to_rest() {
+    let dir = TempDir::new().expect("temporary directory");
+    let unformatted = "fn f(){\nx();\n}\nfn g(){\ny();\n}\n";
+    let formatted = "fn f() {\n    x();\n}\nfn g() {\n    y();\n}\n";
+    let [a, b] = pair(&dir, |folder| std::fs::write(folder.join("f.rs"), unformatted).expect("writes"));
+    // Both sides run the same formatter on what they have.
+    write(&a, "f.rs", formatted);
+    write(&b, "f.rs", formatted);
+    together(&a, &b);
+    assert_eq!(read(&b, "f.rs"), formatted);
+    let before = super::commits(&a);
+    let mut log = String::new();
+    for line in 0..400 {
+        log.push_str(&format!("{line} something happened\n"));
+        write(&a, "app.log", &log);
+    }
+    together(&a, &b);
+    assert_eq!(read(&b, "app.log"), log);
+    assert!(super::commits(&a) - before < 200, "not each write is a commit");
+    // Quiet is quiet.
+    let before = super::commits(&a);
+    for daemon in [&a, &b] {
+        daemon.stop();
+        daemon.start();
+    }
+    together(&a, &b);
+    assert_eq!(super::commits(&b), before);
+}
