@@ -191,14 +191,18 @@ fn a_rename_meets_an_edit_and_a_delete_loses_against_an_edit() {
 
 #[test]
 fn a_small_commit_travels_on_gossip_alone() {
-    let mut cluster = Cluster::new(2);
+    let mut cluster = Cluster::new(3);
+    cluster.heal();
+    // 1 is there, so gossip has a neighbour; 2 hears it from that.
+    cluster.disconnect(0, 2);
+    cluster.disconnect(1, 2);
     cluster.announced.clear();
     let doc = cluster.create(0, None, "a.txt", Some("x\n"));
     let (from, payload) = cluster.announced.pop().expect("a commit is announced");
     assert_eq!(from, 0);
-    cluster.hear(1, &payload);
-    assert_eq!(cluster.text(1, doc).as_deref(), Some("x\n"));
-    assert_eq!(cluster.vector(0), cluster.vector(1));
+    cluster.hear(2, &payload);
+    assert_eq!(cluster.text(2, doc).as_deref(), Some("x\n"));
+    assert_eq!(cluster.vector(0), cluster.vector(2));
 }
 
 #[test]
