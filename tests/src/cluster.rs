@@ -375,7 +375,7 @@ impl Cluster {
             let document = Document::from_changes(&order).expect("opens");
             assert_eq!(document.entry().expect("reads"), entry, "registers in another order");
             if entry.content == Some(Content::Text) {
-                assert_eq!(model.text("content"), document.held_text().expect("reads"), "text, and that of the model");
+                assert_eq!(model.text(), document.held_text().expect("reads"), "text, and that of the model");
                 assert_eq!(document.text().expect("reads"), self.text(0, doc), "text in another order");
             }
         }

@@ -98,7 +98,10 @@ pub struct Misfit(pub String);
 pub struct Model {
     /// By the operation that made it; the root by none.
     objects: BTreeMap<Option<OpId>, Object>,
-    applied: BTreeSet<ChangeHash>,
+    /// What has been applied, with what each depends on.
+    applied: BTreeMap<ChangeHash, Vec<ChangeHash>>,
+    /// Which change put a value of the root.
+    put_by: BTreeMap<OpId, ChangeHash>,
     /// The parent that the root change names.
     first_parent: Option<Held>,
 }
@@ -106,7 +109,7 @@ pub struct Model {
 impl Default for Model {
     fn default() -> Self {
         let objects = BTreeMap::from([(None, Object::Map(BTreeMap::new()))]);
-        Self { objects, applied: BTreeSet::new(), first_parent: None }
+        Self { objects, applied: BTreeMap::new(), put_by: BTreeMap::new(), first_parent: None }
     }
 }
 
@@ -152,7 +155,7 @@ impl Model {
     /// # Errors
     /// When it does not fit.
     pub fn apply(&mut self, change: &Change<'_>) -> Result<(), Misfit> {
-        if let Some(dep) = change.head.deps.iter().find(|dep| !self.applied.contains(*dep)) {
+        if let Some(dep) = change.head.deps.iter().find(|dep| !self.applied.contains_key(*dep)) {
             return Err(Misfit(format!("depends on {dep:?}, which is not here")));
         }
         let mut preds = change.preds.as_slice();
@@ -165,7 +168,7 @@ impl Model {
         if change.head.deps.is_empty() {
             self.first_parent = self.winner("parent").map(|(_, value)| value.clone());
         }
-        self.applied.insert(change.head.hash);
+        self.applied.insert(change.head.hash, change.head.deps.clone());
         Ok(())
     }
 
@@ -177,6 +180,9 @@ impl Model {
         };
         if let Some(object) = made {
             self.objects.insert(Some(id.clone()), object);
+        }
+        if op.object.is_none() {
+            self.put_by.insert(id.clone(), change.head.hash);
         }
         let object = op.object.map(|object| name(change, object));
         let object = self.objects.get_mut(&object).ok_or_else(|| Misfit(format!("{object:?} is no object")))?;
@@ -224,11 +230,41 @@ impl Model {
         }
     }
 
-    /// What the text at a key of the root holds, if what won there is one.
+    /// The contents, the one that is shown last: those of a side that deleted the file later come first, if what is shown
+    /// then is bytes.
+    fn contents(&self) -> Vec<(OpId, Held)> {
+        let living: Vec<ChangeHash> =
+            self.register("alive").keys().filter_map(|id| self.put_by.get(id).copied()).collect();
+        let lives = |id: &OpId| {
+            let by = self.put_by.get(id);
+            by.is_some_and(|by| living.iter().any(|alive| self.past_of(*alive).contains(by)))
+        };
+        let all: Vec<(OpId, Held)> = self.register("content").into_iter().collect();
+        let (living, mut ordered): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|(id, _)| lives(id));
+        if !matches!(living.last(), Some((_, Held::Bytes(_)))) {
+            return all;
+        }
+        ordered.extend(living);
+        ordered
+    }
+
+    /// A change and all that it depends on.
+    fn past_of(&self, change: ChangeHash) -> BTreeSet<ChangeHash> {
+        let mut past = BTreeSet::from([change]);
+        let mut open = vec![change];
+        while let Some(change) = open.pop() {
+            open.extend(self.applied.get(&change).into_iter().flatten().filter(|dep| past.insert(**dep)));
+        }
+        past
+    }
+
+    /// What the text holds, if the content that is shown is one.
     #[must_use]
-    pub fn text(&self, key: &str) -> Option<String> {
-        let (id, Held::Object) = self.winner(key)? else { return None };
-        self.text_of(id)
+    pub fn text(&self) -> Option<String> {
+        match self.contents().pop()? {
+            (id, Held::Object) => self.text_of(&id),
+            _ => None,
+        }
     }
 
     fn text_of(&self, id: &OpId) -> Option<String> {
@@ -262,7 +298,7 @@ impl Model {
         };
         let parent = self.winner("parent").map(|(_, value)| parent_of(value)).transpose()?.flatten();
         let first = self.first_parent.as_ref().map(parent_of).transpose()?.flatten();
-        let content = self.winner("content").map(|(_, value)| content(value)).transpose()?;
+        let content = self.contents().pop().map(|(_, value)| content(&value)).transpose()?;
         Ok(Entry {
             kind,
             parent,
@@ -281,8 +317,8 @@ impl Model {
     /// References and texts that lost, but for those that hold what the reference that won does. A text has no list.
     fn lost_contents(&self, winner: Option<&Content>) -> Result<Vec<ContentRef>, Misfit> {
         let mut lost = Vec::new();
-        let register = self.register("content");
-        for (id, value) in register.iter().rev().skip(1) {
+        let contents = self.contents();
+        for (id, value) in contents.iter().rev().skip(1) {
             let reference = match content(value)? {
                 Content::Reference(reference) => reference,
                 Content::Text => {
@@ -387,20 +423,20 @@ mod tests {
         for turn in [0, 1] {
             let order = reordered(&changes, |ready| turn % ready).expect("is whole");
             let model = Model::of(order).expect("fits");
-            assert_eq!(model.text("content"), document.text().expect("reads"));
+            assert_eq!(model.text(), document.text().expect("reads"));
             assert_eq!(model.entry(), Ok(document.entry().expect("reads")));
             assert_eq!(model.register("name").len(), 2, "both names are kept");
         }
-        assert_eq!(Model::of(&changes).expect("fits").text("content").as_deref(), Some("one\nzweideux\n"));
+        assert_eq!(Model::of(&changes).expect("fits").text().as_deref(), Some("one\nzweideux\n"));
     }
 
     /// It must be able to tell: without one of the changes it says something else, and without a dependency nothing.
     #[test]
     fn the_model_notices_what_is_missing() {
         let mut changes = changes();
-        let whole = Model::of(&changes).expect("fits").text("content");
+        let whole = Model::of(&changes).expect("fits").text();
         let last = changes.pop().expect("has some");
-        assert_ne!(Model::of(&changes).expect("fits").text("content"), whole);
+        assert_ne!(Model::of(&changes).expect("fits").text(), whole);
         changes.push(last);
         changes.remove(1);
         assert!(Model::of(&changes).is_err());

@@ -433,10 +433,7 @@ impl Document {
             None => self.automerge.keys(ROOT).collect(),
         };
         for name in names {
-            let all = match at {
-                Some(heads) => self.automerge.get_all_at(ROOT, name.as_str(), heads)?,
-                None => self.automerge.get_all(ROOT, name.as_str())?,
-            };
+            let all = if name == key::CONTENT { self.contents_in_order(at)? } else { self.all_of(&name, at)? };
             // The last one is the winner.
             for (index, (value, id)) in all.iter().enumerate() {
                 let wins = index + 1 == all.len();
@@ -497,10 +494,7 @@ impl Document {
     }
 
     pub(super) fn text_object(&self, heads: Option<&[automerge::ChangeHash]>) -> Result<Option<ObjId>, DocError> {
-        let value = match heads {
-            Some(heads) => self.automerge.get_at(ROOT, key::CONTENT, heads)?,
-            None => self.automerge.get(ROOT, key::CONTENT)?,
-        };
+        let value = self.contents_in_order(heads)?.pop();
         Ok(value.and_then(|(value, id)| (value == Value::Object(ObjType::Text)).then_some(id)))
     }
 
@@ -548,7 +542,7 @@ impl Document {
     /// # Errors
     /// When Automerge cannot read it.
     pub fn content_at(&self, at: &[ChangeHash]) -> Result<Option<(ChangeHash, Content)>, DocError> {
-        let Some((value, id)) = self.automerge.get_at(ROOT, key::CONTENT, &hashes_of(at))? else {
+        let Some((value, id)) = self.contents_in_order(Some(&hashes_of(at)))?.pop() else {
             return Ok(None);
         };
         let content = match &value {
@@ -592,13 +586,14 @@ impl Document {
         // behind it.
         let joined = text.as_ref().map(|text| self.joined(text, &self.automerge.get_heads())).transpose()?;
         let fixes = joined.flatten().map(|joined| joined.fixes()).unwrap_or_default();
+        let kept = self.content_to_write_down()?;
         let automerge = &mut self.automerge;
         let made = guarded(|| {
             // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
             // the process: it is not dropped then, and the document goes as a whole.
-            let mut kept = ManuallyDrop::new(automerge.transaction());
-            let written = write(&mut kept, text.as_ref(), &fixes, ops);
-            let tx = ManuallyDrop::into_inner(kept);
+            let mut tx = ManuallyDrop::new(automerge.transaction());
+            let written = write(&mut tx, text.as_ref(), &fixes, kept, ops);
+            let tx = ManuallyDrop::into_inner(tx);
             written?;
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
             made.ok_or(DocError::NoChange)
@@ -609,9 +604,19 @@ impl Document {
 }
 
 /// Writes the operations of an edit into a transaction; `text` is the text that splices change, once `fixes` have made it
-/// what is shown.
-fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, fixes: &[Splice], ops: &[EntryOp]) -> Result<(), DocError> {
+/// what is shown; `kept` is the content that is shown, if that is not the one that Automerge would say.
+fn write(
+    tx: &mut Transaction<'_>,
+    text: Option<&ObjId>,
+    fixes: &[Splice],
+    kept: Option<ScalarValue>,
+    ops: &[EntryOp],
+) -> Result<(), DocError> {
     let mut fixes = Some(fixes);
+    let sets_content = |op: &EntryOp| matches!(op, EntryOp::Content(_) | EntryOp::Delete);
+    if let Some(kept) = kept.filter(|_| !ops.iter().any(sets_content)) {
+        tx.put(ROOT, key::CONTENT, kept)?;
+    }
     for op in ops {
         match op {
             EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,

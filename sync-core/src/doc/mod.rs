@@ -9,6 +9,7 @@ pub mod again;
 pub mod compare;
 pub mod entry;
 mod gaps;
+mod given_up;
 mod lines;
 pub mod promotion;
 mod shown;

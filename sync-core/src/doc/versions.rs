@@ -1,6 +1,6 @@
 //! All values of an entry's registers where both sides set them: what a conflict is about, and who put it.
 
-use automerge::{ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
+use automerge::{ObjType, ScalarValue, Value};
 
 use super::{
     DocError, Document,
@@ -58,10 +58,10 @@ impl Document {
 
     fn versions<T>(
         &self,
-        key: &str,
+        name: &str,
         read: impl Fn(&Self, &Value<'_>, &automerge::ObjId) -> Result<T, DocError>,
     ) -> Result<Vec<Version<T>>, DocError> {
-        let all = self.automerge.get_all(ROOT, key)?;
+        let all = if name == key::CONTENT { self.contents_in_order(None)? } else { self.all_of(name, None)? };
         all.iter()
             .map(|(value, id)| {
                 let by = self.automerge.hash_for_opid(id).ok_or(DocError::NotAnEntry("a register"))?;

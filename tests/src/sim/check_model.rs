@@ -50,8 +50,8 @@ impl World {
                 let unread = |error: DocError| broken(&error.to_string());
                 let document = Document::from_changes(&order).map_err(unread)?;
                 let (held, shown) = (document.held_text().map_err(unread)?, document.text().map_err(unread)?);
-                if model.text("content") != held || shown != text {
-                    let texts = (model.text("content"), held, text, shown);
+                if model.text() != held || shown != text {
+                    let texts = (model.text(), held, text, shown);
                     return Err(broken(&format!(
                         "{} in the model, held, shown, and shown again: {texts:?}",
                         doc.short()
