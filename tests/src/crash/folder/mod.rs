@@ -1,9 +1,9 @@
 //! Crashes of a device with a folder: the power goes at every point of a recorded run, and takes what neither disk had
 //! flushed, each by itself.
 //!
-//! [`Recording::make`] lets a device work on two recording disks ([`tape`]), with a user who edits files and a peer whose
-//! changes it materializes ([`pair`], [`remote`]). [`run`] makes images of both disks as a power cut would leave them after
-//! each operation of either, starts the device on them, and checks ([`check`]) that it comes to rest with nothing lost and
+//! [`Recording::make`] lets a device work on two recording disks (`tape`), with a user who edits files and a peer whose
+//! changes it materializes (`pair`, `remote`). [`run`] makes images of both disks as a power cut would leave them after
+//! each operation of either, starts the device on them, and checks (`check`) that it comes to rest with nothing lost and
 //! all in agreement; and the same when the power goes again in the middle of that.
 
 mod check;
