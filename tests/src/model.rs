@@ -102,6 +102,8 @@ pub struct Model {
     applied: BTreeMap<ChangeHash, Vec<ChangeHash>>,
     /// Which change put a value of the root.
     put_by: BTreeMap<OpId, ChangeHash>,
+    /// Changes that delete the entry.
+    deletes: BTreeSet<ChangeHash>,
     /// The parent that the root change names.
     first_parent: Option<Held>,
 }
@@ -109,7 +111,13 @@ pub struct Model {
 impl Default for Model {
     fn default() -> Self {
         let objects = BTreeMap::from([(None, Object::Map(BTreeMap::new()))]);
-        Self { objects, applied: BTreeMap::new(), put_by: BTreeMap::new(), first_parent: None }
+        Self {
+            objects,
+            applied: BTreeMap::new(),
+            put_by: BTreeMap::new(),
+            deletes: BTreeSet::new(),
+            first_parent: None,
+        }
     }
 }
 
@@ -183,6 +191,9 @@ impl Model {
         }
         if op.object.is_none() {
             self.put_by.insert(id.clone(), change.head.hash);
+            if op.key == Key::Map("alive") && op.action == Action::Delete {
+                self.deletes.insert(change.head.hash);
+            }
         }
         let object = op.object.map(|object| name(change, object));
         let object = self.objects.get_mut(&object).ok_or_else(|| Misfit(format!("{object:?} is no object")))?;
@@ -230,21 +241,15 @@ impl Model {
         }
     }
 
-    /// The contents, the one that is shown last: those of a side that deleted the file later come first, if what is shown
-    /// then is bytes.
+    /// The contents, the one that is shown last: those that were there when somebody deleted the file come first.
     fn contents(&self) -> Vec<(OpId, Held)> {
-        let living: Vec<ChangeHash> =
-            self.register("alive").keys().filter_map(|id| self.put_by.get(id).copied()).collect();
-        let lives = |id: &OpId| {
+        let given_up = |(id, _): &(OpId, Held)| {
             let by = self.put_by.get(id);
-            by.is_some_and(|by| living.iter().any(|alive| self.past_of(*alive).contains(by)))
+            by.is_some_and(|by| self.deletes.iter().any(|delete| self.past_of(*delete).contains(by)))
         };
-        let all: Vec<(OpId, Held)> = self.register("content").into_iter().collect();
-        let (living, mut ordered): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|(id, _)| lives(id));
-        if !matches!(living.last(), Some((_, Held::Bytes(_)))) {
-            return all;
-        }
-        ordered.extend(living);
+        let all = self.register("content").into_iter();
+        let (mut ordered, kept): (Vec<_>, Vec<_>) = all.partition(given_up);
+        ordered.extend(kept);
         ordered
     }
 

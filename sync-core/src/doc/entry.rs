@@ -586,13 +586,12 @@ impl Document {
         // behind it.
         let joined = text.as_ref().map(|text| self.joined(text, &self.automerge.get_heads())).transpose()?;
         let fixes = joined.flatten().map(|joined| joined.fixes()).unwrap_or_default();
-        let kept = self.content_to_write_down()?;
         let automerge = &mut self.automerge;
         let made = guarded(|| {
             // Automerge undoes a transaction that is dropped, and after a panic in it that panics again, which would end
             // the process: it is not dropped then, and the document goes as a whole.
             let mut tx = ManuallyDrop::new(automerge.transaction());
-            let written = write(&mut tx, text.as_ref(), &fixes, kept, ops);
+            let written = write(&mut tx, text.as_ref(), &fixes, ops);
             let tx = ManuallyDrop::into_inner(tx);
             written?;
             let (made, _) = tx.commit_with(CommitOptions::default().with_time(0));
@@ -604,19 +603,9 @@ impl Document {
 }
 
 /// Writes the operations of an edit into a transaction; `text` is the text that splices change, once `fixes` have made it
-/// what is shown; `kept` is the content that is shown, if that is not the one that Automerge would say.
-fn write(
-    tx: &mut Transaction<'_>,
-    text: Option<&ObjId>,
-    fixes: &[Splice],
-    kept: Option<ScalarValue>,
-    ops: &[EntryOp],
-) -> Result<(), DocError> {
+/// what is shown.
+fn write(tx: &mut Transaction<'_>, text: Option<&ObjId>, fixes: &[Splice], ops: &[EntryOp]) -> Result<(), DocError> {
     let mut fixes = Some(fixes);
-    let sets_content = |op: &EntryOp| matches!(op, EntryOp::Content(_) | EntryOp::Delete);
-    if let Some(kept) = kept.filter(|_| !ops.iter().any(sets_content)) {
-        tx.put(ROOT, key::CONTENT, kept)?;
-    }
     for op in ops {
         match op {
             EntryOp::Parent(parent) => tx.put(ROOT, key::PARENT, ScalarValue::Bytes(encode_parent(*parent)))?,

@@ -3,11 +3,14 @@
 //! Automerge lets the one with the largest id win. But where one side replaced a file and then deleted it, and the other
 //! side replaced it, too, the file lives on by the second edit alone. To show the first one's bytes then is what nobody
 //! wanted, and often nobody has them: whoever deleted them has not, and it may be that nobody else ever had. So a content
-//! that its own side gave up gives way. As with everything that is shown, this is a function of the document and the heads.
+//! that was there when its own side deleted the file gives way. As with everything that is shown, this is a function of the document and the heads.
 
-use automerge::{ObjId, ROOT, ReadDoc as _, ScalarValue, Value};
+use std::collections::BTreeSet;
+
+use automerge::{ObjId, ROOT, ReadDoc as _, Value};
 
 use super::{DocError, Document, entry::key};
+use crate::preflight::{self, Action, Key};
 
 impl Document {
     /// All values of a register, the one that Automerge lets win last.
@@ -22,8 +25,7 @@ impl Document {
         })
     }
 
-    /// All contents, the one that is shown last: those that their own side deleted come first, if bytes are left besides.
-    /// A text stays where it is, since it could not be put again without losing what others write into it.
+    /// All contents, the one that is shown last: those that somebody deleted the file with come first, if others are left.
     pub(super) fn contents_in_order(
         &self,
         at: Option<&[automerge::ChangeHash]>,
@@ -32,46 +34,49 @@ impl Document {
         if all.len() < 2 {
             return Ok(all);
         }
-        let mut living = Vec::new();
-        for (_, id) in self.all_of(key::ALIVE, at)? {
-            living.extend(self.automerge.hash_for_opid(&id));
+        let heads = at.map_or_else(|| self.automerge.get_heads(), <[_]>::to_vec);
+        let put_by: Vec<_> = all.iter().map(|(_, id)| self.automerge.hash_for_opid(id)).collect();
+        let oldest = put_by.iter().flatten().filter_map(|hash| self.automerge.get_change_meta_by_hash(hash));
+        let oldest = oldest.map(|meta| meta.start_op).min().unwrap_or_default();
+        let mut deleted = BTreeSet::new();
+        for change in self.past_since(&heads, oldest) {
+            if self.deletes(change) {
+                deleted.extend(self.past_since(&[change], oldest));
+            }
         }
-        let (mut given_up, kept): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|(_, id)| {
-            let by = self.automerge.hash_for_opid(id);
-            !by.is_some_and(|by| living.iter().any(|alive| self.is_past(by, *alive)))
-        });
-        let shows_bytes = kept.last().is_some_and(|(value, _)| matches!(value, Value::Scalar(_)));
-        if given_up.is_empty() || !shows_bytes {
+        let is_given_up = |by: &Option<automerge::ChangeHash>| by.is_some_and(|by| deleted.contains(&by));
+        if put_by.iter().all(is_given_up) {
             return Ok(all);
         }
-        given_up.extend(kept);
-        Ok(given_up)
+        let (mut ordered, kept): (Vec<_>, Vec<_>) = all.into_iter().zip(put_by).partition(|(_, by)| is_given_up(by));
+        ordered.extend(kept);
+        Ok(ordered.into_iter().map(|(value, _)| value).collect())
     }
 
-    /// The content that is shown now, if Automerge would say another: whoever edits puts it again, since for those who come
-    /// later nothing tells any more who had given up what.
-    pub(super) fn content_to_write_down(&self) -> Result<Option<ScalarValue>, DocError> {
-        let shown = self.contents_in_order(None)?.pop();
-        let wins = self.all_of(key::CONTENT, None)?.pop();
-        let (Some((Value::Scalar(shown), id)), Some((_, wins))) = (shown, wins) else { return Ok(None) };
-        Ok((id != wins).then(|| shown.into_owned()))
-    }
-
-    /// Whether a change is another, or in its past. What a change has in its past began with smaller counters.
-    fn is_past(&self, past: automerge::ChangeHash, of: automerge::ChangeHash) -> bool {
-        let Some(start) = self.automerge.get_change_meta_by_hash(&past).map(|meta| meta.start_op) else { return false };
-        let mut open = vec![of];
-        let mut seen = std::collections::BTreeSet::new();
+    /// Some changes and what is in their past and began with at least that counter. What a change has in its past began
+    /// with smaller ones.
+    fn past_since(&self, of: &[automerge::ChangeHash], counter: u64) -> BTreeSet<automerge::ChangeHash> {
+        let mut past = BTreeSet::new();
+        let mut open = of.to_vec();
         while let Some(hash) = open.pop() {
-            if hash == past {
-                return true;
-            }
             let meta = self.automerge.get_change_meta_by_hash(&hash);
-            if let Some(meta) = meta.filter(|meta| meta.start_op > start && seen.insert(hash)) {
+            if let Some(meta) = meta.filter(|meta| meta.start_op >= counter && past.insert(hash)) {
                 open.extend_from_slice(&meta.deps);
             }
         }
-        false
+        past
+    }
+
+    /// Whether a change deletes the entry.
+    fn deletes(&self, change: automerge::ChangeHash) -> bool {
+        self.automerge.get_change_by_hash(&change).is_some_and(|change| {
+            preflight::Change::read(change.raw_bytes()).is_ok_and(|change| {
+                let is_delete = |op: &preflight::Op<'_>| {
+                    op.object.is_none() && op.key == Key::Map(key::ALIVE) && op.action == Action::Delete
+                };
+                change.ops.iter().any(is_delete)
+            })
+        })
     }
 }
 
@@ -154,8 +159,6 @@ mod tests {
             let at = document.heads();
             document.edit(SIDES[2], &at, &[op]).expect("edits");
             assert_eq!(shown(&document), Some(Content::Reference(reference(2))));
-            assert_eq!(document.entry().expect("reads").lost_contents, []);
-            assert_eq!(document.contents().expect("reads").len(), 1);
         }
         // Other bytes go over both; and whoever deletes deletes.
         let mut document = met([&[put(2)], &[put(1), EntryOp::Delete]]);

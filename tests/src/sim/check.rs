@@ -119,6 +119,9 @@ impl World {
             if status.root != first.root {
                 return Err(format!("roots of 0 and {index}"));
             }
+            if peer.is_held() {
+                return Err(format!("the folder of {index} waits for somebody's word"));
+            }
             // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
             if peer.reads_only {
                 continue;
