@@ -465,8 +465,8 @@ impl Rounds {
         }
         let temp = temp_dir().join(&format!("{DOWNLOAD}{}", content.hash));
         if self.fetched.remove(&content.hash) {
-            self.keep_fetched(host, &temp, content)?;
-            return Ok(Some(Bytes::Temp(temp)));
+            // One that is being fetched again meanwhile is not whole.
+            return Ok(self.keep_fetched(host, &temp, content)?.then_some(Bytes::Temp(temp)));
         }
         // Of its own: the same bytes may go to several places, and a download of them may be under way.
         let temp = temp_dir().join(&format!("held-{doc}"));
@@ -534,14 +534,18 @@ impl Rounds {
         Ok(hasher.finalize().as_bytes() == &content.hash.0 || planted(Plant::ContentUnverified))
     }
 
-    /// What was fetched can be served, and promoted if it is a text.
-    fn keep_fetched(&self, host: &mut dyn Host, temp: &RelPath, content: &ContentRef) -> Result<(), RoundError> {
+    /// What was fetched can be served, and promoted if it is a text. Says whether it is what was wanted.
+    fn keep_fetched(&self, host: &mut dyn Host, temp: &RelPath, content: &ContentRef) -> Result<bool, RoundError> {
         let fs = &self.parts.fs;
         let failed = |source| FsError { operation: "read", path: temp.clone(), source };
         let (cut, chunks) = content::cut(fs.open(temp)?, content.len).map_err(failed)?;
-        let mut writes = Vec::new();
+        let (mut writes, mut hasher) = (Vec::new(), blake3::Hasher::new());
         if cut.list == content.list {
             writes.push(Write::Content { hash: content.hash, chunks });
+        } else if hasher.update_reader(fs.open(temp)?).map_err(failed)?.finalize().as_bytes() != &content.hash.0
+            && !planted(Plant::ContentUnverified)
+        {
+            return Ok(false);
         }
         if content.len <= limits::TEXT_BYTES_MAX as u64 {
             let mut bytes = Vec::new();
@@ -550,7 +554,8 @@ impl Rounds {
                 writes.push(Write::Text { hash: content.hash, text: text.to_owned() });
             }
         }
-        self.put_rows(host, writes)
+        self.put_rows(host, writes)?;
+        Ok(true)
     }
 
     pub(super) fn want(&mut self, doc: DocId, content: ContentHash) {
