@@ -465,7 +465,7 @@ impl Rounds {
         }
         let temp = temp_dir().join(&format!("{DOWNLOAD}{}", content.hash));
         if self.fetched.remove(&content.hash) {
-            // One that is being fetched again meanwhile is not whole.
+            // A fetch also ends when nobody wants the content any more: what it left may be a part of it, or empty.
             return Ok(self.keep_fetched(host, &temp, content)?.then_some(Bytes::Temp(temp)));
         }
         // Of its own: the same bytes may go to several places, and a download of them may be under way.
