@@ -264,10 +264,13 @@ pub struct Conflict {
     pub folder: String,
     /// Where.
     pub path: String,
-    /// name, content, place or cycle.
+    /// name, content, place, cycle or lines.
     pub kind: String,
     /// The same for people.
     pub text: String,
+    /// What is shown of lines that both sides changed, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
     /// Both sides.
     pub sides: Vec<Side>,
 }
@@ -280,9 +283,9 @@ pub enum Keep {
     Mine,
     /// What another did.
     Theirs,
-    /// Both, each under a name of its own.
+    /// Both: each file under a name of its own, of lines both.
     Both,
-    /// One text of the lines of both.
+    /// One text of the lines of both; of lines what is shown.
     Merge,
 }
 

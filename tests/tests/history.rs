@@ -341,6 +341,49 @@ fn files_of_one_name_are_settled_in_every_way() {
 }
 
 #[test]
+fn lines_that_both_sides_changed_are_listed_and_settled_in_every_way() {
+    let dir = TempDir::new().expect("temporary directory");
+    let names = ["mine.txt", "theirs.txt", "both.txt", "merge.txt"];
+    let write_all = |folder: &Path, line: &str| {
+        for name in names {
+            fs::write(folder.join(name), format!("one\n{line}\nthree\n")).expect("writes");
+        }
+    };
+    let [a, b] = apart(
+        &dir,
+        |folder| write_all(folder, "two here"),
+        |a, b| {
+            write_all(a, "two is of a");
+            write_all(b, "two is of b");
+        },
+    );
+    let listed = conflicts(&a);
+    assert_eq!(listed.len(), 4, "{listed:?}");
+    assert!(listed.iter().all(|(_, kind)| kind == "lines"), "{listed:?}");
+    assert_eq!(conflicts(&b), listed, "every device tells the same");
+    let shown = tell(&a, &["conflicts", "show"], "mine.txt", &[]);
+    let conflict = &shown["conflicts"][0];
+    assert_eq!(conflict["text"], "line 2 was changed on both sides, and merged by words");
+    for side in conflict["sides"].as_array().expect("sides") {
+        let text = side["text"].as_str().expect("a text");
+        assert_eq!(text, if side["side"] == "mine" { "two is of a\n" } else { "two is of b\n" }, "{shown:#}");
+    }
+    let merged = read(&a, "merge.txt");
+    assert_eq!(merged, format!("one\n{}three\n", conflict["merged"].as_str().expect("a text")));
+    for (name, keep) in names.into_iter().zip(["mine", "theirs", "both", "merge"]) {
+        resolve(&a, name, keep);
+    }
+    together(&a, &b);
+    assert_eq!((conflicts(&a), conflicts(&b)), (vec![], vec![]));
+    for daemon in [&a, &b] {
+        assert_eq!(read(daemon, "mine.txt"), "one\ntwo is of a\nthree\n");
+        assert_eq!(read(daemon, "theirs.txt"), "one\ntwo is of b\nthree\n");
+        assert_eq!(read(daemon, "both.txt"), "one\ntwo is of a\ntwo is of b\nthree\n");
+        assert_eq!(read(daemon, "merge.txt"), merged);
+    }
+}
+
+#[test]
 fn contents_and_places_that_both_sides_set_are_settled() {
     let dir = TempDir::new().expect("temporary directory");
     let names = ["mine.bin", "theirs.bin", "both.bin"];

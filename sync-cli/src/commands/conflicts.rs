@@ -100,6 +100,9 @@ async fn show(context: &Context, place: &located::Place) -> Result<Outcome> {
                 text.push_str(&format!("\n\n{} ({}):\n{}", side.side, side.by.name, excerpt(version)));
             }
         }
+        if let Some(merged) = &conflict.merged {
+            text.push_str(&format!("\n\nmerged, as the file has it now:\n{}", excerpt(merged)));
+        }
         output::data(&text)?;
     }
     context.note(&format!("\nSettle it: kith conflicts resolve {} --keep mine|theirs|both|merge", place.typed));
@@ -152,6 +155,7 @@ mod tests {
             folder: "notes".into(),
             path: "a.txt".into(),
             kind: "name".into(),
+            merged: None,
             text: "another file has the same name".into(),
             sides: vec![side("mine", true), side("theirs", false)],
         };

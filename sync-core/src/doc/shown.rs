@@ -205,8 +205,11 @@ fn is_past(metas: &Metas<'_>, past: automerge::ChangeHash, of: automerge::Change
 }
 
 /// Where a line stands with the same characters, none put between them since. What was restored got ids when it was
-/// written down.
+/// written down; a line of nothing else cannot be told from one that somebody wrote since, and is not looked for.
 fn find(now: &[Shown], line: &[Shown]) -> Option<Range<usize>> {
+    if line.iter().all(|(id, _)| id.is_none()) {
+        return None;
+    }
     let same = |(now, then): (&Shown, &Shown)| now.1 == then.1 && (now.0 == then.0 || then.0.is_none());
     let len = Some(line.len()).filter(|len| *len > 0)?;
     let start = now.windows(len).position(|shown| shown.iter().zip(line).all(same))?;

@@ -1,6 +1,9 @@
 //! Both sides of each conflict: what they say, and which commit says it.
 //!
-//! A conflict is what the tree says it is; here it is only laid out for people.
+//! A conflict of entries is what the tree says it is, one of lines what the text says; here both are only laid out for
+//! people.
+
+use std::{fmt, ops::Range};
 
 use super::{
     HistoryError, Library,
@@ -8,7 +11,7 @@ use super::{
     past::Past,
 };
 use crate::{
-    doc::entry::Content,
+    doc::{LineConflict, entry::Content},
     ids::{ChangeHash, DocId},
     store::{StoreError, row::DocRow},
     tree::{ConflictKind, RelPath},
@@ -18,13 +21,65 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Conflict {
     /// What is the matter.
-    pub kind: ConflictKind,
+    pub matter: Matter,
     /// The entry that gave way, or the one that both sides changed.
     pub doc: DocId,
     /// Where it is shown.
     pub path: RelPath,
     /// The sides, the one that holds first.
     pub sides: Vec<Side>,
+}
+
+/// What both sides changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Matter {
+    /// An entry.
+    Entry(ConflictKind),
+    /// Lines of a text, which shows them merged by words.
+    Lines(Lines),
+}
+
+/// Lines that both sides changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lines {
+    /// The number of the first, from 1.
+    pub first: usize,
+    /// How many are shown.
+    pub count: usize,
+    /// Where they stand in the text that is shown at `heads`, in characters, with their line ends.
+    pub place: (usize, usize),
+    /// What is shown there.
+    pub merged: String,
+    /// The document's heads.
+    pub heads: Vec<ChangeHash>,
+}
+
+impl Lines {
+    fn of(conflict: &LineConflict, text: &str, heads: &[ChangeHash]) -> Self {
+        let Range { start, end } = conflict.range;
+        Self {
+            first: 1 + text.chars().take(start).filter(|ch| *ch == '\n').count(),
+            count: conflict.merged.lines().count(),
+            place: (start, end),
+            merged: conflict.merged.clone(),
+            heads: heads.to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Matter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(kind) => kind.fmt(f),
+            Self::Lines(lines) if lines.count > 1 => {
+                let last = lines.first + lines.count - 1;
+                write!(f, "lines {} to {last} were changed on both sides, and merged by words", lines.first)
+            }
+            Self::Lines(lines) => {
+                write!(f, "line {} was changed on both sides, and merged by words", lines.first)
+            }
+        }
+    }
 }
 
 /// One side of a conflict.
@@ -48,6 +103,8 @@ pub enum Says {
     },
     /// That these are the bytes.
     Content(Held),
+    /// That these are the lines.
+    Lines(String),
     /// That the entry belongs there.
     Place {
         /// In this directory.
@@ -60,7 +117,7 @@ pub enum Says {
 }
 
 impl Library {
-    /// All conflicts of the tree now, by path.
+    /// All conflicts now, of entries and of lines, by path.
     ///
     /// # Errors
     /// When the store fails or Automerge does.
@@ -74,10 +131,57 @@ impl Library {
                 ConflictKind::Place => self.sides_of_place(now, &found.doc, row)?,
                 ConflictKind::Cycle => self.sides_of_cycle(now, &found.doc, row)?,
             };
-            conflicts.push(Conflict { kind: found.kind, doc: found.doc, path, sides });
+            conflicts.push(Conflict { matter: Matter::Entry(found.kind), doc: found.doc, path, sides });
         }
-        conflicts.sort_by(|a, b| (&a.path, a.kind).cmp(&(&b.path, b.kind)));
+        for (doc, row) in now.rows() {
+            let is_text = now.entry(doc).is_some_and(|entry| entry.content == Some(Content::Text));
+            let Some(path) = now.view().path_of(doc).filter(|_| is_text) else { continue };
+            if self.may_have_met(row)? {
+                self.conflicts_of_lines(doc, row, &path, &mut conflicts)?;
+            }
+        }
+        conflicts.sort_by(|a, b| (&a.path, &a.matter).cmp(&(&b.path, &b.matter)));
         Ok(conflicts)
+    }
+
+    /// Whether several heads of a document may have met: told without opening it, since most never did.
+    fn may_have_met(&self, row: &DocRow) -> Result<bool, StoreError> {
+        if row.heads.len() > 1 {
+            return Ok(true);
+        }
+        // A root, two sides and what joined them.
+        for index in (3..row.changes).rev() {
+            if self.snapshot.change(row.handle, index)?.deps.len() > 1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn conflicts_of_lines(
+        &mut self,
+        doc: &DocId,
+        row: &DocRow,
+        path: &RelPath,
+        conflicts: &mut Vec<Conflict>,
+    ) -> Result<(), HistoryError> {
+        let document = self.open(doc, row)?;
+        let found = document.conflicts().and_then(|found| Ok((found, document.text()?)));
+        self.put_back(doc, row, document);
+        let (found, text) = found?;
+        let text = text.unwrap_or_default();
+        for conflict in found {
+            let mut sides = Vec::new();
+            for version in &conflict.sides {
+                if let Some(head) = version.heads.first() {
+                    let says = Says::Lines(version.text.clone());
+                    sides.push(Side { touch: self.touch_by(doc, row, head)?, says });
+                }
+            }
+            let matter = Matter::Lines(Lines::of(&conflict, &text, &row.heads));
+            conflicts.push(Conflict { matter, doc: *doc, path: path.clone(), sides });
+        }
+        Ok(())
     }
 
     fn touch_by(&self, doc: &DocId, row: &DocRow, change: &ChangeHash) -> Result<Touch, StoreError> {

@@ -108,6 +108,11 @@ impl Past {
         self.heads.get(doc).map_or(&[], Vec::as_slice)
     }
 
+    /// All documents' rows now.
+    pub fn rows(&self) -> impl Iterator<Item = (&DocId, &DocRow)> {
+        self.rows.iter()
+    }
+
     /// A document's row now.
     #[must_use]
     pub fn row(&self, doc: &DocId) -> Option<&DocRow> {

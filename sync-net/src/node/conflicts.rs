@@ -6,14 +6,14 @@ use sync_core::{
     doc::{
         compare,
         entry::{ContentRef, EntryOp, Kind},
-        text::as_text,
+        text::{Splice, as_text},
     },
     folder::{
         ingest::kind_word,
         rounds::{self, restoring::Step},
     },
     history::{
-        conflicts::{self as sides, Says},
+        conflicts::{self as sides, Lines, Matter, Says},
         log::Held,
     },
     ids::DocId,
@@ -153,12 +153,13 @@ fn concerns(conflict: &sides::Conflict, path: &RelPath) -> bool {
     conflict.path == *path || conflict.sides.iter().any(is_there)
 }
 
-const fn word(kind: ConflictKind) -> &'static str {
-    match kind {
-        ConflictKind::Name => "name",
-        ConflictKind::Place => "place",
-        ConflictKind::Content => "content",
-        ConflictKind::Cycle => "cycle",
+const fn word(matter: &Matter) -> &'static str {
+    match matter {
+        Matter::Entry(ConflictKind::Name) => "name",
+        Matter::Entry(ConflictKind::Place) => "place",
+        Matter::Entry(ConflictKind::Content) => "content",
+        Matter::Entry(ConflictKind::Cycle) => "cycle",
+        Matter::Lines(_) => "lines",
     }
 }
 
@@ -183,6 +184,7 @@ impl Opened {
         match &side.says {
             Says::Entry { doc, .. } => self.held_now(doc),
             Says::Content(held) => Ok(held.clone()),
+            Says::Lines(text) => Ok(Held::Bytes(text.clone().into_bytes())),
             Says::Place { .. } => Ok(Held::None),
         }
     }
@@ -213,7 +215,7 @@ impl Opened {
             let held = self.held_of(side)?;
             let path = match &side.says {
                 Says::Entry { path, .. } | Says::Place { path, .. } => path,
-                Says::Content(_) => &conflict.path,
+                Says::Content(_) | Says::Lines(_) => &conflict.path,
             };
             shown.push(Side {
                 side: if index == mine { "mine" } else { "theirs" }.into(),
@@ -221,7 +223,8 @@ impl Opened {
                 at_ms: side.touch.wall_ms,
                 by: self.author(side.touch.replica),
                 path: path.to_string(),
-                holds: index == 0,
+                // Of lines neither holds: they are merged.
+                holds: index == 0 && matches!(conflict.matter, Matter::Entry(_)),
                 bytes: held.size(),
                 hash: held.hash().map(|hash| hash.to_string()),
                 text: if with_text { self.text_of(node, &held)? } else { None },
@@ -230,8 +233,12 @@ impl Opened {
         Ok(Conflict {
             folder: self.name.clone(),
             path: conflict.path.to_string(),
-            kind: word(conflict.kind).into(),
-            text: conflict.kind.to_string(),
+            kind: word(&conflict.matter).into(),
+            text: conflict.matter.to_string(),
+            merged: match &conflict.matter {
+                Matter::Lines(lines) if with_text => Some(lines.merged.clone()),
+                _ => None,
+            },
             sides: shown,
         })
     }
@@ -253,11 +260,12 @@ impl Opened {
         };
         let mut ending = Ending { folder: self.folder, paths: vec![], steps: vec![], contents: vec![] };
         ending.paths.push(conflict.path.clone());
-        match conflict.kind {
-            ConflictKind::Name => self.end_name(node, conflict, keep, &mut ending)?,
-            ConflictKind::Content => self.end_content(node, conflict, keep, &mut ending)?,
-            ConflictKind::Place => self.end_place(conflict, keep, &mut ending)?,
-            ConflictKind::Cycle => self.end_cycle(conflict, keep, &mut ending)?,
+        match &conflict.matter {
+            Matter::Entry(ConflictKind::Name) => self.end_name(node, conflict, keep, &mut ending)?,
+            Matter::Entry(ConflictKind::Content) => self.end_content(node, conflict, keep, &mut ending)?,
+            Matter::Entry(ConflictKind::Place) => self.end_place(conflict, keep, &mut ending)?,
+            Matter::Entry(ConflictKind::Cycle) => self.end_cycle(conflict, keep, &mut ending)?,
+            Matter::Lines(_) => self.end_lines(conflict.doc, &all, keep, &mut ending)?,
         }
         Ok(Some(ending))
     }
@@ -269,8 +277,7 @@ impl Opened {
             Keep::Mine => mine,
             _ => (0..conflict.sides.len()).find(|index| *index != mine)?,
         };
-        let others = conflict.sides.iter().enumerate().filter(|(index, _)| *index != kept).map(|(_, side)| side);
-        Some((conflict.sides.get(kept)?, others.collect()))
+        Some((conflict.sides.get(kept)?, without(&conflict.sides, kept).collect()))
     }
 
     fn end_name(
@@ -371,6 +378,47 @@ impl Opened {
         Ok(())
     }
 
+    /// Ends all conflicts of lines that a text has: each is written anew, so that nobody takes it for what was merged.
+    fn end_lines(&self, doc: DocId, all: &[sides::Conflict], keep: Keep, ending: &mut Ending) -> Result<(), NodeError> {
+        let mut splices: Vec<Splice> = Vec::new();
+        let mut at = Vec::new();
+        for conflict in all.iter().filter(|conflict| conflict.doc == doc) {
+            let Matter::Lines(Lines { place: (start, end), merged, heads, .. }) = &conflict.matter else { continue };
+            // Where two meetings are about the same lines, the first decides.
+            if splices.last().is_some_and(|last| *start < last.at + last.delete) {
+                continue;
+            }
+            let text = |side: &sides::Side| match &side.says {
+                Says::Lines(text) => text.clone(),
+                _ => String::new(),
+            };
+            let mine = self.mine(conflict);
+            let insert = match keep {
+                Keep::Merge => merged.clone(),
+                Keep::Both => {
+                    let mut both = String::new();
+                    for side in conflict.sides.get(mine).into_iter().chain(without(&conflict.sides, mine)) {
+                        if !both.is_empty() && !both.ends_with('\n') {
+                            both.push('\n');
+                        }
+                        both.push_str(&text(side));
+                    }
+                    both
+                }
+                Keep::Mine | Keep::Theirs => {
+                    let Some((kept, _)) = self.choose(conflict, keep) else {
+                        return Err(HistoryFault::NoSuchWay("there is one side only".into()).into());
+                    };
+                    text(kept)
+                }
+            };
+            at.clone_from(heads);
+            splices.push(Splice { at: *start, delete: end - start, insert });
+        }
+        ending.steps.push(Step::Splice { doc, heads: at, splices });
+        Ok(())
+    }
+
     fn end_place(&self, conflict: &sides::Conflict, keep: Keep, ending: &mut Ending) -> Result<(), NodeError> {
         let chosen = match keep {
             Keep::Mine | Keep::Theirs => self.choose(conflict, keep),
@@ -418,6 +466,10 @@ impl Opened {
         commit.changes.push(change);
         Ok((self.name.clone(), Some(commit)))
     }
+}
+
+fn without(sides: &[sides::Side], left_out: usize) -> impl Iterator<Item = &sides::Side> {
+    sides.iter().enumerate().filter(move |(index, _)| *index != left_out).map(|(_, side)| side)
 }
 
 fn reference(held: &Held) -> Option<ContentRef> {

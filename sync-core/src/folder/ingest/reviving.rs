@@ -9,7 +9,7 @@ use crate::{
     doc::{
         DocError,
         entry::{Entry, EntryOp, Kind, RootSpec},
-        text,
+        text::{self, Splice},
     },
     history::{HistoryError, log::Held},
     ids::{ChangeHash, ContentHash, DocId},
@@ -115,6 +115,34 @@ impl Ingest<'_> {
         };
         writes.push(Write::Base { folder: self.folder, doc, row: Some(Box::new(row.clone())) });
         Ok(Some(Ready { doc, edit: Edit { items: vec![item], writes }, row: Some(row) }))
+    }
+
+    /// Changes of a text as it shows at some heads; none when it has others. The disk is to follow, as it follows a peer.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn text_edit(
+        &mut self,
+        doc: DocId,
+        heads: &[ChangeHash],
+        splices: &[Splice],
+    ) -> Result<Option<Ready>, HistoryError> {
+        let (doc_row, mut document) = self.open(&doc)?;
+        let at = document.heads();
+        let change = if at == heads {
+            document.edit(self.replica, &at, &[EntryOp::Splice(splices.to_vec())])
+        } else {
+            Err(DocError::NoChange)
+        };
+        self.library.put_back(&doc, &doc_row, document);
+        let change = match change {
+            Err(DocError::NoChange) => return Ok(None),
+            change => change?,
+        };
+        let item = Item::Change { doc, bytes: change.bytes };
+        // What disk and document agree on stays what it was.
+        let row = self.base.row(&doc).cloned();
+        Ok(Some(Ready { doc, edit: Edit { items: vec![item], writes: Vec::new() }, row }))
     }
 
     /// The content register as a reference to the bytes that it stands for now, and the rows that go with that.

@@ -14,7 +14,10 @@ use super::{
     lock,
 };
 use crate::{
-    doc::entry::{Entry, EntryOp, Kind},
+    doc::{
+        entry::{Entry, EntryOp, Kind},
+        text::Splice,
+    },
     folder::{
         Fault,
         apply::{Applied, temp_of},
@@ -69,6 +72,15 @@ pub enum Step {
     Settle {
         /// The entry.
         doc: DocId,
+    },
+    /// Changes a text.
+    Splice {
+        /// The entry.
+        doc: DocId,
+        /// The heads at which the positions are.
+        heads: Vec<ChangeHash>,
+        /// The changes.
+        splices: Vec<Splice>,
     },
     /// Sets registers.
     Registers {
@@ -380,6 +392,7 @@ impl Rounds {
                     if there { Put::Done } else { self.put(host, path, &plain_file(), held)? }
                 }
                 Step::Settle { doc } => self.settle(host, *doc)?,
+                Step::Splice { doc, heads, splices } => self.splice(host, *doc, heads, splices)?,
                 Step::Registers { doc, ops } => self.set_registers(host, *doc, ops, Vec::new())?,
             };
             match put {
@@ -422,6 +435,21 @@ impl Rounds {
             Some((op, writes)) => self.set_registers(host, doc, &[op], writes),
             None => Ok(Put::Done),
         }
+    }
+
+    fn splice(
+        &mut self,
+        host: &mut dyn Host,
+        doc: DocId,
+        heads: &[ChangeHash],
+        splices: &[Splice],
+    ) -> Result<Put, RoundError> {
+        let Some(ready) = self.ingest_one(host, doc, |ingest| ingest.text_edit(doc, heads, splices))? else {
+            return Ok(Put::Refused("it changed at the same moment: try again".into()));
+        };
+        self.submit(host, vec![ready])?;
+        self.follow(host)?;
+        Ok(Put::Done)
     }
 
     fn set_registers(
