@@ -301,11 +301,15 @@ impl Fetcher {
         let fetcher = Arc::clone(self);
         let stopped = wanted.mailbox.stopped();
         let work = async move {
-            tokio::select! {
-                () = fetcher.fetch_until_done(&wanted) => wanted.mailbox.fetched(wanted.content.hash),
-                () = stopped.cancelled() => {}
-            }
+            let ended = tokio::select! {
+                () = fetcher.fetch_until_done(&wanted) => true,
+                () = stopped.cancelled() => false,
+            };
+            // Before the folder hears of it: it may want the content again at once.
             lock(&fetcher.under_way).remove(&key);
+            if ended {
+                wanted.mailbox.fetched(wanted.content.hash);
+            }
         };
         self.tasks.spawn_on(work, &self.runtime);
     }
