@@ -82,7 +82,13 @@ impl Kith {
                 self.approve(device);
             }
         }
-        Err(format!("device {device} does not take in what was saved: {last}"))
+        let daemon = &self.daemons[device];
+        let why = files.iter().filter(|file| waits(daemon, file).is_some());
+        let why: Vec<String> = why
+            .map(|file| answer(daemon, &["why", &self.at(device, &file.to_string_lossy()), "--json"]).to_string())
+            .collect();
+        let status = status(daemon);
+        Err(format!("device {device} does not take in what was saved: {last}\n{status}\n{}", why.join("\n")))
     }
 
     fn at(&self, device: usize, path: &str) -> String {

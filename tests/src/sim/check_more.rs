@@ -151,6 +151,9 @@ impl World {
             |world, a, b| world.a_fork_costs_nobody_an_edit(a, b),
             Self::equals_only_say_hello,
         ];
+        // What most of them are about.
+        self.put(a, "script.txt", "one\ntwo\nthree\n");
+        self.settle()?;
         let turn = self.seed % SCENE_TURNS;
         for (_, scene) in (0_u64..).zip(scenes).filter(|(index, _)| index % SCENE_TURNS == turn) {
             scene(self, a, b)?;
