@@ -238,6 +238,9 @@ pub const HALTED_EVERY_MS: u64 = 10_000;
 pub const UNREADABLE_RETRY_MS: u64 = 60_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
+/// Files younger than this are flushed before they are taken in: what is older the system has written out by itself, which
+/// Linux does after 30 s.
+pub const UNFLUSHED_NS: i64 = 60_000_000_000;
 
 /// Deletes and overwrites are counted over this time: a command that goes through a folder takes less.
 pub const HOLD_WINDOW_MS: u64 = 60_000;

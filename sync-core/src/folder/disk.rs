@@ -319,6 +319,14 @@ impl Fs for Disk {
         self.at("remove the directory", path, |dir, name| Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?))
     }
 
+    fn flush_file(&self, path: &RelPath) -> Result<(), FsError> {
+        let flush = || match rustix::fs::fsync(self.open_file(path)?) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::ROFS) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        flush().map_err(|source| FsError { operation: "flush", path: path.clone(), source })
+    }
+
     fn flush_dir(&self, dir: &RelPath) -> Result<(), FsError> {
         let flush = || -> io::Result<()> { Ok(rustix::fs::fsync(self.dir(dir)?)?) };
         flush().map_err(|source| FsError { operation: "flush", path: dir.clone(), source })

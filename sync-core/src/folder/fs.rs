@@ -175,6 +175,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`Fault::NotEmpty`] when it is not.
     fn remove_dir(&self, path: &RelPath) -> Result<(), FsError>;
+    /// Makes the bytes of a file last that another program wrote. Where a file system cannot, it has nothing to lose.
+    ///
+    /// # Errors
+    /// When the file is not there or the disk fails.
+    fn flush_file(&self, path: &RelPath) -> Result<(), FsError>;
     /// Makes what was renamed in a directory last.
     ///
     /// # Errors

@@ -122,13 +122,11 @@ impl World {
             if peer.is_held() {
                 return Err(format!("the folder of {index} waits for somebody's word"));
             }
-            // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
-            if peer.reads_only {
-                continue;
-            }
             if let Some(rounds) = peer.process.as_ref().and_then(|process| process.rounds.as_ref()) {
                 let report = rounds.report();
-                if report.busy || report.lacking > 0 || report.halted.is_some() {
+                // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
+                let works = !peer.reads_only && (report.busy || report.halted.is_some());
+                if works || report.lacking > 0 {
                     return Err(format!("the folder of {index} is not at rest: {report:?}"));
                 }
             } else if peer.has_folder {

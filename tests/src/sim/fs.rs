@@ -467,6 +467,14 @@ impl Fs for SimFs {
         self.call("remove the directory", path, &[path], |state| state.remove_dir(path, Who::Folder))
     }
 
+    fn flush_file(&self, path: &RelPath) -> Result<(), FsError> {
+        self.call("flush", path, &[], |state| {
+            let node = state.live.existing(&state.live.place(path)?)?;
+            state.flush_file(node);
+            Ok(())
+        })
+    }
+
     fn flush_dir(&self, dir: &RelPath) -> Result<(), FsError> {
         self.call("flush", dir, &[], |state| {
             let dir = state.live.dir(dir)?;

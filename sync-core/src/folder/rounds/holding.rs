@@ -232,16 +232,18 @@ impl Rounds {
                 ready.extend(self.holding.outgoing.held.remove_entry(&doc));
             }
         }
-        let paths: Vec<RelPath> = {
+        let (paths, rows): (Vec<RelPath>, BTreeSet<DocId>) = {
             let base = lock(&self.parts.base);
-            ready.iter().filter(|(_, deleted)| !**deleted).filter_map(|(doc, _)| base.path_of(doc)).collect()
+            let paths = ready.iter().filter(|(_, deleted)| !**deleted).filter_map(|(doc, _)| base.path_of(doc));
+            // With what is in a directory, which its user may have made anew: without it nobody would find that again.
+            (paths.collect(), ready.keys().flat_map(|doc| base.subtree(*doc)).collect())
         };
         let folder = self.parts.folder;
         // First the rows: whatever stands on disk without one is taken in as something new, and never lost.
-        self.put_rows(host, ready.keys().map(|doc| Write::Base { folder, doc: *doc, row: None }).collect())?;
+        self.put_rows(host, rows.iter().map(|doc| Write::Base { folder, doc: *doc, row: None }).collect())?;
         {
             let mut base = lock(&self.parts.base);
-            ready.keys().for_each(|doc| base.set(*doc, None));
+            rows.iter().for_each(|doc| base.set(*doc, None));
         }
         for path in paths {
             host.keeper().keep(&path, &path, None).map_err(|source| FsError {

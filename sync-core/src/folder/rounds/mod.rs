@@ -29,6 +29,7 @@ use self::{
     decisions::Decisions,
     holding::Holding,
     host::{Event, Host, HostError, Stopped},
+    writing::Noted,
 };
 use super::{
     Base, Documents, Fs, FsError, Ignored, Problem,
@@ -153,6 +154,8 @@ pub struct Rounds {
     recovered: bool,
     /// Entries that are out of the way of others in the middle of a plan.
     aside: Aside,
+    /// What was done and is not in the store yet.
+    noted: Noted,
     /// Documents that are open.
     shelf: Shelf,
     /// What was decided last.
@@ -217,6 +220,7 @@ impl Rounds {
             halted: None,
             recovered: false,
             aside: Aside::default(),
+            noted: Noted::default(),
             shelf: Shelf::default(),
             decisions: Decisions::default(),
             parts,
@@ -397,6 +401,8 @@ impl Rounds {
         self.rescan_ms = 0;
         self.planned = false;
         self.aside = Aside::default();
+        // The store has what was noted, and the disk tells the rest.
+        self.noted = Noted::default();
         let noted = self.apply(host, |applier| applier.recover())?;
         if !noted.is_empty() {
             self.parts.fs.flush_all()?;
@@ -482,6 +488,8 @@ impl Rounds {
                 return Ok(());
             }
         }
+        // A flush failed in the round before.
+        self.make_last(host)?;
         self.read_documents(host)?;
         if !self.caught_up {
             self.watch_catch_up(host)?;

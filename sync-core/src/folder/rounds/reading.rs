@@ -6,6 +6,7 @@ use super::{
     RoundError, Rounds,
     host::{Event, Host},
     lock,
+    writing::FLUSHES_MAX,
 };
 use crate::{
     folder::{
@@ -325,7 +326,7 @@ impl Rounds {
         Ok(())
     }
 
-    /// Reads files, on several threads if the host wants them.
+    /// Reads files, on several threads if the host wants them, and makes them last.
     fn load_all(&mut self, host: &dyn Host, files: &[(usize, RelPath)]) -> BTreeMap<usize, Loaded> {
         let results = load_on(self.parts.threads, &*self.parts.fs, files, host.now().wall_ns);
         let paths: BTreeMap<usize, &RelPath> = files.iter().map(|(index, path)| (*index, path)).collect();
@@ -338,7 +339,39 @@ impl Rounds {
                 Err(error) => self.not_loaded(host, paths[&index].clone(), error),
             }
         }
+        self.make_young_last(host, &paths, &mut loaded);
         loaded
+    }
+
+    /// What the base says of a file must be so after a power cut, too: else the half of a file that its program did not
+    /// flush, or none of it, would read as an edit, or pass for what was committed. Files that cannot be flushed are left
+    /// out.
+    fn make_young_last(
+        &mut self,
+        host: &dyn Host,
+        paths: &BTreeMap<usize, &RelPath>,
+        loaded: &mut BTreeMap<usize, Loaded>,
+    ) {
+        let wall_ns = host.now().wall_ns;
+        let young: Vec<usize> =
+            loaded.iter().filter(|(_, file)| is_unflushed(file, wall_ns)).map(|(index, _)| *index).collect();
+        if young.len() > FLUSHES_MAX {
+            if let Err(error) = self.parts.fs.flush_all() {
+                for index in young {
+                    loaded.remove(&index);
+                    self.unreadable(host, paths[&index].clone(), &error);
+                }
+            }
+            return;
+        }
+        for index in young {
+            let path = paths[&index];
+            let dir = path.split().map_or_else(RelPath::root, |(dir, _)| dir);
+            if let Err(error) = self.parts.fs.flush_file(path).and_then(|()| self.parts.fs.flush_dir(&dir)) {
+                loaded.remove(&index);
+                self.unreadable(host, path.clone(), &error);
+            }
+        }
     }
 
     fn not_loaded(&mut self, host: &dyn Host, path: RelPath, error: LoadError) {
@@ -480,6 +513,12 @@ impl Rounds {
     }
 }
 
+/// Whether the system may not have written a file out by itself. A stamp of the future says nothing.
+const fn is_unflushed(file: &Loaded, wall_ns: i64) -> bool {
+    let changed_ns = if file.stat.mtime_ns > file.stat.ctime_ns { file.stat.mtime_ns } else { file.stat.ctime_ns };
+    wall_ns.saturating_sub(changed_ns) < limits::UNFLUSHED_NS
+}
+
 type Read = (usize, Result<Loaded, LoadError>);
 
 /// Reads files on so many threads, one of which is this one: hashing is most of an import.
@@ -507,6 +546,23 @@ fn load_on(threads: usize, fs: &dyn Fs, files: &[(usize, RelPath)], wall_ns: i64
 mod tests {
     use super::*;
     use crate::folder::disk::Disk;
+
+    #[test]
+    fn a_file_is_flushed_until_the_system_has_done_so() {
+        let stat = crate::store::row::Stat {
+            size: 0,
+            mtime_ns: 0,
+            ctime_ns: 1_000,
+            btime_ns: 0,
+            inode: 1,
+            device: 1,
+            exec: false,
+        };
+        let file = Loaded { stat, racy: false, hash: crate::ids::ContentHash([0; 32]), bytes: None, chunks: None };
+        assert!(is_unflushed(&file, 999 + limits::UNFLUSHED_NS));
+        assert!(!is_unflushed(&file, 1_000 + limits::UNFLUSHED_NS));
+        assert!(is_unflushed(&file, 0), "a stamp of the future");
+    }
 
     #[test]
     fn files_read_the_same_on_any_number_of_threads() {

@@ -33,14 +33,15 @@ use crate::{
 const WRITE_RETRY_MS: u64 = 5_000;
 
 /// So many files or directories are flushed one by one, more of them with the whole file system.
-const FLUSHES_MAX: usize = 4;
+pub(super) const FLUSHES_MAX: usize = 4;
 
 /// Bytes of a file that are copied at once.
 const COPY_BYTES: usize = 64 * 1024;
 
-/// What was done and is not noted yet: rows of the base, and the directories in which it shows.
+/// What was done and is not noted yet: rows of the base, and the directories in which it shows. It stays until it is noted:
+/// the base in memory has these rows, and a start without them would not know what it finds.
 #[derive(Debug, Default)]
-struct Noted {
+pub(super) struct Noted {
     rows: Vec<Write>,
     dirs: BTreeSet<RelPath>,
 }
@@ -63,33 +64,32 @@ impl Rounds {
         self.intend_moves(host, &actions)?;
         let mut writes = Vec::new();
         let mut deletes = Vec::new();
-        let mut noted = Noted::default();
         for action in actions {
             match action {
                 Action::Write { doc, place } => writes.push((doc, place)),
                 Action::Delete { doc } => deletes.push(doc),
                 Action::Aside { doc } => {
                     let applied = self.apply(host, |applier| applier.put_aside(doc));
-                    self.note(host, applied, &mut noted);
+                    self.note(host, applied);
                 }
                 Action::MakeDir { doc, place } => {
                     let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
                     let applied = self.apply(host, |applier| applier.make_dir(doc, &place, heads));
-                    self.note(host, applied, &mut noted);
+                    self.note(host, applied);
                 }
                 Action::Move { doc, place } => {
                     let applied = self.apply(host, |applier| applier.move_to(doc, &place));
                     if !matches!(applied, Some(Applied::Done(..))) {
-                        self.forget_intent(doc, &mut noted);
+                        self.forget_intent(doc);
                     }
-                    self.note(host, applied, &mut noted);
+                    self.note(host, applied);
                 }
             }
         }
-        self.make_last(host, &mut noted)?;
-        self.write_all(host, writes, &mut noted)?;
+        self.make_last(host)?;
+        self.write_all(host, writes)?;
         if !deletes.is_empty() {
-            noted.dirs.insert(temp_dir());
+            self.noted.dirs.insert(temp_dir());
         }
         // Deletes come last: what is to be written is written before.
         for doc in deletes {
@@ -105,10 +105,10 @@ impl Rounds {
                 let wall_ns = host.now().wall_ns;
                 self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
             }
-            noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
-            self.note(host, applied, &mut noted);
+            self.noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
+            self.note(host, applied);
         }
-        self.make_last(host, &mut noted)?;
+        self.make_last(host)?;
         self.retry_ms = host.now().mono_ms + WRITE_RETRY_MS;
         self.ask_for_contents(host);
         self.sweep_downloads()
@@ -148,33 +148,33 @@ impl Rounds {
         self.put_rows(host, intents)
     }
 
-    fn forget_intent(&mut self, doc: DocId, noted: &mut Noted) {
+    fn forget_intent(&mut self, doc: DocId) {
         let mut base = lock(&self.parts.base);
         if let Some(row) = base.row(&doc).cloned() {
             let row = BaseRow { intent: None, ..row };
             base.set(doc, Some(row.clone()));
-            noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+            self.noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
         }
     }
 
     /// Makes what was done on the disk last, and then notes it: what is noted must not come undone.
-    fn make_last(&mut self, host: &mut dyn Host, noted: &mut Noted) -> Result<(), RoundError> {
-        let Noted { rows, dirs } = std::mem::take(noted);
-        if dirs.len() > FLUSHES_MAX {
+    pub(super) fn make_last(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        if self.noted.dirs.len() > FLUSHES_MAX {
             self.parts.fs.flush_all()?;
         } else {
-            for dir in dirs {
-                match self.parts.fs.flush_dir(&dir) {
+            for dir in &self.noted.dirs {
+                match self.parts.fs.flush_dir(dir) {
                     // It was deleted since, which the directory that it was in tells.
                     Err(error) if error.fault() == Fault::NotFound => {}
                     result => result?,
                 }
             }
         }
+        let Noted { rows, .. } = std::mem::take(&mut self.noted);
         self.put_rows(host, rows)
     }
 
-    fn note(&mut self, host: &mut dyn Host, applied: Option<Applied>, noted: &mut Noted) {
+    fn note(&mut self, host: &mut dyn Host, applied: Option<Applied>) {
         let wall_ns = host.now().wall_ns;
         match &applied {
             Some(Applied::Done(doc, Some(_))) => {
@@ -193,8 +193,8 @@ impl Rounds {
         match applied {
             Some(Applied::Done(doc, row)) => {
                 let path = self.apply(host, |applier| applier.path(&doc));
-                noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
-                noted.rows.push(Write::Base { folder: self.parts.folder, doc, row });
+                self.noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
+                self.noted.rows.push(Write::Base { folder: self.parts.folder, doc, row });
             }
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
             // Looking again would find the same: what stands there cannot be taken in.
@@ -203,7 +203,7 @@ impl Rounds {
                 self.write_problems.insert(path, reason);
             }
             Some(Applied::Dirty(path)) => {
-                let path = self.bring_out(host, path, noted);
+                let path = self.bring_out(host, path);
                 // What is missing and may be on its way back is looked at when its time has come.
                 if !self.dirty.get(&path).is_some_and(|dirty| dirty.missing) {
                     self.mark_dirty(host, path, 0);
@@ -218,13 +218,13 @@ impl Rounds {
     }
 
     /// Where a path that must be looked at is to be looked at: not in our own directory, which nobody looks into.
-    fn bring_out(&mut self, host: &mut dyn Host, path: RelPath, noted: &mut Noted) -> RelPath {
+    fn bring_out(&mut self, host: &mut dyn Host, path: RelPath) -> RelPath {
         let Some((doc, below)) = self.apply(host, |applier| applier.aside_above(&path)) else { return path };
         let applied = self.apply(host, |applier| applier.bring_out(doc));
         match applied {
             Some(Applied::Done(..)) => {
                 let out = lock(&self.parts.base).path_of(&doc).unwrap_or_default();
-                self.note(host, applied, noted);
+                self.note(host, applied);
                 below.components().iter().fold(out, |path, name| path.join(name))
             }
             Some(Applied::Problem(at, reason)) => {
@@ -255,12 +255,7 @@ impl Rounds {
         }
     }
 
-    fn write_all(
-        &mut self,
-        host: &mut dyn Host,
-        writes: Vec<(DocId, Place)>,
-        noted: &mut Noted,
-    ) -> Result<(), RoundError> {
+    fn write_all(&mut self, host: &mut dyn Host, writes: Vec<(DocId, Place)>) -> Result<(), RoundError> {
         let mut library = self.library(host)?;
         for batch in writes.chunks(limits::FOLDER_BATCH) {
             // A batch shares two flushes of the file system; a few files have their own.
@@ -268,7 +263,7 @@ impl Rounds {
             let mut prepared = Vec::new();
             let mut intents = Vec::new();
             for (doc, place) in batch {
-                let prepared_one = self.prepare(host, &mut library, *doc, place, single, noted);
+                let prepared_one = self.prepare(host, &mut library, *doc, place, single);
                 match self.unless_unreadable(host, *doc, prepared_one)? {
                     Some((ready, row)) => {
                         let row = Some(Box::new(row));
@@ -295,12 +290,12 @@ impl Rounds {
                 if replaced && matches!(applied, Applied::Done(..)) {
                     self.did_harm(host, doc, true);
                 }
-                self.note(host, Some(applied), noted);
+                self.note(host, Some(applied));
             }
             // What was displaced and kept left from there.
-            noted.dirs.insert(temp_dir());
+            self.noted.dirs.insert(temp_dir());
             probe::reach("write.before-base");
-            self.make_last(host, noted)?;
+            self.make_last(host)?;
             probe::reach("write.after-base");
         }
         self.shelf = library.into_shelf();
@@ -315,7 +310,6 @@ impl Rounds {
         doc: DocId,
         place: &Place,
         flush: bool,
-        noted: &mut Noted,
     ) -> Result<Option<(Prepared, BaseRow)>, RoundError> {
         if self.unreadable.contains_key(&doc) {
             // What is on disk may be newer than the state that could be read last.
@@ -343,7 +337,7 @@ impl Rounds {
             row.heads = heads;
             row.intent = None;
             lock(&self.parts.base).set(doc, Some(row.clone()));
-            noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
+            self.noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
             return Ok(None);
         }
         if let Some(Bytes::Memory(bytes)) = &bytes
@@ -361,7 +355,7 @@ impl Rounds {
         match self.apply(host, |applier| applier.prepare(doc, place, bytes, want, flush)) {
             Ok(ready) => Ok(Some(ready)),
             Err(applied) => {
-                self.note(host, Some(applied), noted);
+                self.note(host, Some(applied));
                 Ok(None)
             }
         }
