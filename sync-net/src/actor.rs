@@ -189,6 +189,13 @@ impl EngineHandle {
         Ok(answer.await.map_err(|_| NodeError::Stopped)??)
     }
 
+    /// The same from a thread.
+    pub(crate) fn command_blocking(&self, command: Command) -> Result<Outcome, NodeError> {
+        let (ticket, answer) = self.ticket();
+        self.send_blocking(Input::Command { command, ticket });
+        Ok(answer.blocking_recv().map_err(|_| NodeError::Stopped)??)
+    }
+
     /// Submits edits from a thread; returns the order of arrival and what was stale.
     pub(crate) fn edit_blocking(&self, space: SpaceId, edits: Vec<Edit>) -> Result<Vec<usize>, NodeError> {
         let (ticket, answer) = self.ticket();

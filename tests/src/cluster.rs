@@ -319,7 +319,7 @@ impl Cluster {
     /// The tree that an engine shows.
     #[must_use]
     pub fn view(&self, at: usize) -> View {
-        View::of(&self.entries(at))
+        View::of(&self.entries(at), self.engines[at].status().remove(0).folds)
     }
 
     /// What an engine holds.

@@ -7,6 +7,7 @@ mod convergence;
 mod crash_images;
 mod disk_cases;
 mod folder_cases;
+mod folding;
 mod forks;
 mod fs_conformance;
 mod fuzz_inputs;

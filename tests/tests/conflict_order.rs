@@ -12,7 +12,7 @@ use sync_core::{
     },
     folder::Documents,
     ids::{ChangeHash, ContentHash, DocId, ReplicaId, SpaceId},
-    tree::View,
+    tree::{Folds, View},
 };
 use sync_tests::model::{Model, reordered};
 
@@ -149,7 +149,7 @@ proptest! {
             .collect();
         let arrivals: Vec<&(DocId, Entry)> = order.iter().filter_map(|index| entries.get(*index)).collect();
         let whole: BTreeMap<DocId, Entry> = entries.iter().cloned().collect();
-        prop_assert_eq!(view_of(&arrivals), View::of(&whole));
+        prop_assert_eq!(view_of(&arrivals), View::of(&whole, Folds::NONE));
     }
 
     #[test]

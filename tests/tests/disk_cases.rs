@@ -22,7 +22,7 @@ use sync_core::{
     folder::rounds::host::Host as _,
     ids::{ContentHash, DocId},
     store::Edit,
-    tree::{RelPath, View},
+    tree::{Folds, RelPath, View},
 };
 use sync_tests::{
     author,
@@ -67,7 +67,7 @@ impl Folder {
     }
 
     fn doc(&self, path: &str) -> DocId {
-        let view = View::of(&self.entries());
+        let view = View::of(&self.entries(), Folds::NONE);
         view.at(&RelPath::parse(path).expect("a path of a test"))
             .unwrap_or_else(|| panic!("nothing is shown at {path}"))
     }
@@ -84,7 +84,7 @@ impl Folder {
     /// What the documents say stands where, in words that [`on_disk`] has too.
     fn shown(&self) -> BTreeMap<String, String> {
         let entries = self.entries();
-        let view = View::of(&entries);
+        let view = View::of(&entries, Folds::NONE);
         let placed = view.places().map(|(doc, _)| {
             let entry = &entries[doc];
             let hash = match &entry.content {

@@ -4,6 +4,7 @@
 //! What a single disk can show is in `disk_cases`, what documents alone can show in `tree_cases`.
 
 mod apart;
+mod folding;
 mod rights;
 mod roots;
 mod saving;

@@ -26,7 +26,7 @@ use sync_core::{
     limits,
     preflight::ChangeHead,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
-    tree::RelPath,
+    tree::{Folds, RelPath},
 };
 use sync_tests::author;
 
@@ -48,6 +48,8 @@ pub(crate) struct Device {
     unreadable: Vec<DocId>,
     /// How many edits came at once, each time.
     edits: Vec<usize>,
+    /// Whether the disk is about to fail.
+    pub(crate) disk_fails: bool,
 }
 
 /// Nothing in these tests is displaced.
@@ -58,7 +60,7 @@ impl Keeper for Device {
 }
 
 impl Device {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = SecretKey::from_bytes(&[1; 32]);
         let engine = Engine::open(Store::in_memory().expect("opens"), key, [0; 32]).expect("opens");
         let mut device = Self {
@@ -70,6 +72,7 @@ impl Device {
             stopped: false,
             unreadable: Vec::new(),
             edits: Vec::new(),
+            disk_fails: false,
         };
         let founding = Command::CreateSpace {
             name: "space".into(),
@@ -83,7 +86,7 @@ impl Device {
         device
     }
 
-    fn turn(&mut self, input: Input) -> Option<Outcome> {
+    pub(crate) fn turn(&mut self, input: Input) -> Option<Outcome> {
         let now = Now { mono_ms: self.mono_ms, wall_ms: 0 };
         let effects = self.engine.turn(now, vec![input]).expect("the store in memory does not fail");
         effects.into_iter().find_map(|effect| match effect {
@@ -93,7 +96,7 @@ impl Device {
     }
 
     /// A folder over this disk, as it is after a start.
-    fn start(&mut self, folder: u32, disk: &Arc<Disk>) -> Rounds {
+    pub(crate) fn start(&mut self, folder: u32, disk: &Arc<impl Fs + 'static>) -> Rounds {
         let spaces = self.engine.store().read().expect("reads").spaces().expect("reads");
         let (space_handle, row) = spaces.into_iter().find(|(_, row)| row.id == self.space).expect("is in the space");
         let mut rounds = Rounds::new(Parts {
@@ -113,7 +116,7 @@ impl Device {
     }
 
     /// Rounds, each when it is due, until there is nothing to do before the next scan.
-    fn rest(&mut self, rounds: &mut Rounds) {
+    pub(crate) fn rest(&mut self, rounds: &mut Rounds) {
         for _ in 0..20 {
             rounds.round(self).expect("the engine runs");
             rounds.tell_settled(self);
@@ -154,10 +157,24 @@ impl Host for Device {
         Ok(())
     }
 
+    fn tell_disk(&mut self, folds: Folds) -> Result<(), HostError> {
+        let command = Command::TellDisk { space: self.space, folds };
+        self.turn(Input::Command { command, ticket: Ticket(0) });
+        Ok(())
+    }
+
     fn space(&self) -> Option<SpaceView> {
         let space = self.engine.status().into_iter().find(|space| space.space == self.space)?;
         let named = space.name.is_some();
-        Some(SpaceView { arrivals: space.arrivals, named, behind: space.behind, linked: 0, reads_only: false })
+        Some(SpaceView {
+            arrivals: space.arrivals,
+            named,
+            behind: space.behind,
+            linked: 0,
+            reads_only: false,
+            folds: space.folds,
+            own_folds: space.own_folds,
+        })
     }
 
     fn is_quiet(&self) -> bool {
@@ -185,7 +202,7 @@ impl Host for Device {
         match event {
             Event::DiskChanged { .. } => {}
             Event::Unreadable { doc, .. } => self.unreadable.push(*doc),
-            event => panic!("{event:?}"),
+            event => assert!(self.disk_fails, "{event:?}"),
         }
     }
 }

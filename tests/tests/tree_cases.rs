@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use sync_core::{
     doc::entry::{Entry, EntryOp, Kind},
+    engine::Command,
     ids::DocId,
-    tree::{ConflictKind, View, clash_name},
+    tree::{ConflictKind, Folds, View, clash_name},
 };
 use sync_tests::cluster::Cluster;
 
@@ -489,6 +490,48 @@ fn names_that_differ_by_case_or_normal_form_are_two() {
         ],
     );
     shown.is(&[("A", "large\n"), ("a", "small\n"), ("e\u{301}", "letter and accent\n"), ("\u{e9}", "one letter\n")]);
+}
+
+#[test]
+fn names_that_a_members_disk_has_as_one_clash_on_every_machine_until_it_has_another_disk() {
+    let tell = |cluster: &mut Cluster, at: usize, folds: Folds| {
+        let space = cluster.space;
+        cluster.command(at, Command::TellDisk { space, folds });
+    };
+    let (shown, ()) = apart(
+        |_| (),
+        [
+            &|cluster, at, ()| make(cluster, at, None, "a.txt", "small\n"),
+            &|cluster, at, ()| {
+                make(cluster, at, None, "A.txt", "large\n");
+                make(cluster, at, None, "e\u{301}", "letter and accent\n");
+            },
+            &|cluster, at, ()| {
+                tell(cluster, at, Folds::ALL);
+                make(cluster, at, None, "\u{c9}", "one letter\n");
+            },
+        ],
+    );
+    let of_text = |text: &str| {
+        let found = shown.tree.iter().find(|(_, held)| *held == text);
+        found.map(|(path, _)| path.clone()).expect("is shown")
+    };
+    for (names, texts) in [
+        (["a.txt", "A.txt"], ["small\n", "large\n"]),
+        (["e\u{301}", "\u{c9}"], ["letter and accent\n", "one letter\n"]),
+    ] {
+        let paths = texts.map(of_text);
+        let kept = paths.iter().zip(names).filter(|(path, name)| *path == name).count();
+        assert_eq!(kept, 1, "{paths:?}");
+    }
+    assert_eq!((shown.tree.len(), shown.conflicts().len()), (4, 2));
+
+    let mut cluster = shown.cluster;
+    tell(&mut cluster, 2, Folds::NONE);
+    cluster.heal();
+    cluster.assert_converged();
+    let names = ["A.txt", "a.txt", "e\u{301}", "\u{c9}"];
+    assert_eq!(Shown::of(cluster).tree.keys().collect::<Vec<_>>(), names);
 }
 
 #[test]

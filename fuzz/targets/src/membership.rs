@@ -9,6 +9,7 @@ use sync_core::{
     commit::{Body, SecretKey},
     ids::{CommitHash, DeviceId, InviteKey, SpaceId},
     member::{MemberCommit, MemberOp, Membership, Role, prove_invite, rank},
+    tree::Folds,
 };
 
 use crate::input::Input;
@@ -142,6 +143,7 @@ fn some_op(input: &mut Input<'_>) -> MemberOp {
     let device = *input.of(&keys.devices);
     match input.below(8) {
         0 => keys.genesis.clone(),
+        1 if device == keys.devices[1] => MemberOp::Disk { folds: Folds::ALL },
         1 => genesis_of(device),
         2..=4 => MemberOp::Invite {
             key: InviteKey(input.of(&keys.invites).public()),

@@ -9,6 +9,7 @@ use sync_core::{
     content::{ChunkEntry, encode_list},
     ids::{ChangeHash, ChunkHash, CommitHash, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, SpaceTag, derive},
     member::{InviteRefusal, MemberOp, Role, prove_invite},
+    tree::Folds,
     version::{LogRange, Tip, VersionVector},
     wire::{self, Announcement, CloseCode, JoinRequest, JoinResponse, Message},
 };
@@ -170,6 +171,7 @@ fn member_ops() -> Vec<MemberOp> {
             name: "laptop".into(),
             proof: prove_invite(&invite, SpaceId([2; 32]), device),
         },
+        MemberOp::Disk { folds: Folds::ALL },
     ]
 }
 

@@ -7,7 +7,7 @@ use sync_core::{
     folder::Documents,
     ids::DocId,
     limits,
-    tree::{View, check_name, clash_name},
+    tree::{Folds, View, check_name, clash_name},
 };
 
 use crate::input::Input;
@@ -92,10 +92,6 @@ pub fn tree(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let list = some_entries(&mut input);
     let entries: BTreeMap<DocId, Entry> = list.iter().cloned().collect();
-    let view = View::of(&entries);
-    assert_tree(&entries, &view);
-    assert_life(&entries, &view);
-
     let mut documents = Documents::default();
     let mut left = list;
     while !left.is_empty() {
@@ -106,15 +102,20 @@ pub fn tree(bytes: &[u8]) {
             documents.refresh();
         }
     }
+    let folds = Folds { case: input.below(2) == 1, form: input.below(2) == 1 };
+    documents.set_folds(folds);
     documents.refresh();
+    let view = View::of(&entries, folds);
+    assert_tree(&entries, &view, folds);
+    assert_life(&entries, &view);
     assert_eq!(documents.view(), &view);
 }
 
-fn assert_tree(entries: &BTreeMap<DocId, Entry>, view: &View) {
+fn assert_tree(entries: &BTreeMap<DocId, Entry>, view: &View, folds: Folds) {
     let mut taken = BTreeSet::new();
     let mut paths = BTreeSet::new();
     for (doc, place) in view.places() {
-        assert!(taken.insert((place.parent, &place.name)), "two entries at one place");
+        assert!(taken.insert((place.parent, folds.key(&place.name))), "two entries at one place");
         assert_eq!(check_name(&place.name), Ok(()), "{:?}", place.name);
         assert_eq!(view.child(place.parent, &place.name), Some(*doc));
         if let Some(parent) = place.parent {

@@ -83,6 +83,14 @@ pub enum BodyError {
     Compressed,
 }
 
+/// The operations of a membership commit as it rests in the store; `None` when it is damaged.
+pub(crate) fn member_ops(packed: &PackedBody) -> Option<Vec<MemberOp>> {
+    match Body::decode(&packed.unpack().ok()?, BodyKind::Membership).ok()? {
+        Body::Membership(ops) => Some(ops),
+        Body::Changes(_) => None,
+    }
+}
+
 impl Body {
     /// What kind this is.
     #[must_use]

@@ -8,6 +8,7 @@
 mod body;
 mod header;
 
+pub(crate) use body::member_ops;
 pub use body::{Body, BodyError, BodyKind, Item, PackedBody};
 pub use header::{Header, Origin};
 

@@ -6,7 +6,7 @@ use super::{Effect, Engine, EngineError, Event, Now, commits::CommitFault, space
 use crate::{
     commit::{Item, Signature, verify},
     content::encode_list,
-    ids::{ChangeHash, DeviceId, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, context},
+    ids::{ChangeHash, DeviceId, DocId, InstallEpoch, InviteKey, SpaceId, context},
     limits,
     member::{InviteRefusal, MemberOp, Role},
     preflight::ChangeHead,
@@ -15,6 +15,7 @@ use crate::{
         Edit, StoreError, Tables, Write,
         row::{FolderRow, SpaceRow},
     },
+    tree::Folds,
     wire::{self, Announcement},
 };
 
@@ -71,6 +72,13 @@ pub enum Command {
         name: String,
         /// Its proof.
         proof: Signature,
+    },
+    /// Tells the members what the disk of this device's folder does not tell apart in names, unless they know.
+    TellDisk {
+        /// The space.
+        space: SpaceId,
+        /// What it does not.
+        folds: Folds,
     },
     /// Binds a directory to a space.
     AddFolder {
@@ -144,8 +152,8 @@ impl Engine {
         now: Now,
         command: Command,
     ) -> Result<Result<Outcome, Refused>, EngineError> {
-        // A stranger's request that is turned away must not cost a write: `accept` says itself when it writes.
-        self.dirty |= !matches!(command, Command::Accept { .. });
+        // A stranger's request that is turned away must not cost a write, nor what is known: these say when they write.
+        self.dirty |= !matches!(command, Command::Accept { .. } | Command::TellDisk { .. });
         match command {
             Command::CreateSpace { name, device_name, random, epoch } => {
                 self.create_space(tables, now, name, device_name, random, epoch)
@@ -165,6 +173,7 @@ impl Engine {
             Command::Accept { space, invite, device, name, proof } => {
                 self.accept(tables, now, space, invite, device, name, proof)
             }
+            Command::TellDisk { space, folds } => self.tell_disk(tables, now, space, folds),
             Command::AddFolder { row } => {
                 let Some(handle) = self.space_of(&row.space) else {
                     return Ok(Err(Refused::NoSpace));
@@ -287,6 +296,24 @@ impl Engine {
             Err(CommitFault::Member(fault)) => Ok(Err(Refused::NotAllowed(fault.to_string()))),
             Err(fault) => Ok(Err(Refused::Fault(fault.to_string()))),
         }
+    }
+
+    fn tell_disk(
+        &mut self,
+        tables: &mut Tables<'_>,
+        now: Now,
+        id: SpaceId,
+        folds: Folds,
+    ) -> Result<Result<Outcome, Refused>, EngineError> {
+        let Some(handle) = self.space_of(&id) else {
+            return Ok(Err(Refused::NoSpace));
+        };
+        // Whoever was let in and has not heard of it yet says it later.
+        if self.spaces[&handle].membership.folds_of(&self.device).is_none_or(|known| known == folds) {
+            return Ok(Ok(Outcome::Ok));
+        }
+        self.dirty = true;
+        Ok(self.membership(tables, now, handle, MemberOp::Disk { folds })?.map(|()| Outcome::Ok))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one command")]
@@ -539,48 +566,5 @@ impl Space {
     #[must_use]
     pub const fn handle(&self) -> u32 {
         self.handle
-    }
-}
-
-impl Engine {
-    /// The handle of a space in the store, for readers.
-    #[must_use]
-    pub fn space_handle(&self, id: &SpaceId) -> Option<u32> {
-        self.space_of(id)
-    }
-
-    /// Our own replica in a space.
-    #[must_use]
-    pub fn replica(&self, id: &SpaceId) -> Option<ReplicaId> {
-        self.space_of(id).map(|handle| self.spaces[&handle].row.replica)
-    }
-
-    /// Whether a device may open the sync and content ALPNs: it shares a space with us.
-    #[must_use]
-    pub fn admitted(&self) -> Vec<DeviceId> {
-        let mut devices: Vec<DeviceId> = self
-            .spaces
-            .values()
-            .flat_map(|space| space.membership.members().map(|(device, _)| *device).chain(space.row.bootstrap.clone()))
-            .collect();
-        devices.sort_unstable();
-        devices.dedup();
-        devices
-    }
-
-    /// Whether the join ALPN is open: some invite could still be used.
-    #[must_use]
-    pub fn expects_joiners(&self, wall_ms: u64) -> bool {
-        self.spaces.values().any(|space| space.membership.has_open_invite(wall_ms))
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub fn documents(&self, id: &SpaceId) -> Vec<DocId> {
-        let mut docs = Vec::new();
-        if let (Some(handle), Ok(snapshot)) = (self.space_of(id), self.store.read()) {
-            let _fails_as_empty = snapshot.each_document(handle, |doc, _| docs.push(doc));
-        }
-        docs
     }
 }

@@ -38,7 +38,7 @@ pub use space::{ForkStatus, PeerStatus, SpaceStatus};
 
 use crate::{
     commit::SecretKey,
-    ids::{DeviceId, DocId, SpaceId, context, derive},
+    ids::{DeviceId, DocId, ReplicaId, SpaceId, context, derive},
     limits,
     probe::{Plant, planted},
     store::{Edit, Store, StoreError, Tables, Write},
@@ -412,5 +412,48 @@ impl Engine {
             self.effects.push(Effect::Send { session, frame });
             self.effects.push(Effect::Close { session, code });
         }
+    }
+}
+
+impl Engine {
+    /// The handle of a space in the store, for readers.
+    #[must_use]
+    pub fn space_handle(&self, id: &SpaceId) -> Option<u32> {
+        self.space_of(id)
+    }
+
+    /// Our own replica in a space.
+    #[must_use]
+    pub fn replica(&self, id: &SpaceId) -> Option<ReplicaId> {
+        self.space_of(id).map(|handle| self.spaces[&handle].row.replica)
+    }
+
+    /// Whether a device may open the sync and content ALPNs: it shares a space with us.
+    #[must_use]
+    pub fn admitted(&self) -> Vec<DeviceId> {
+        let mut devices: Vec<DeviceId> = self
+            .spaces
+            .values()
+            .flat_map(|space| space.membership.members().map(|(device, _)| *device).chain(space.row.bootstrap.clone()))
+            .collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    /// Whether the join ALPN is open: some invite could still be used.
+    #[must_use]
+    pub fn expects_joiners(&self, wall_ms: u64) -> bool {
+        self.spaces.values().any(|space| space.membership.has_open_invite(wall_ms))
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn documents(&self, id: &SpaceId) -> Vec<DocId> {
+        let mut docs = Vec::new();
+        if let (Some(handle), Ok(snapshot)) = (self.space_of(id), self.store.read()) {
+            let _fails_as_empty = snapshot.each_document(handle, |doc, _| docs.push(doc));
+        }
+        docs
     }
 }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{fork::Losing, session::Link};
 use crate::{
-    commit::{Body, BodyKind, PackedBody},
+    commit::member_ops,
     ids::{CommitHash, DeviceId, DocId, ReplicaId, SpaceId, context, derive},
-    member::{self, MemberCommit, MemberOp, Membership},
+    member::{self, MemberCommit, Membership},
     store::{
         Rows, StoreError, Tables,
         row::{Clock, ForkRow, ReplicaRow, SpaceRow},
     },
+    tree::Folds,
     version::{Tip, VersionVector},
 };
 
@@ -102,7 +103,8 @@ impl Space {
             space.by_replica.insert(row.id, replica);
             space.vector.advance(row.id, Tip::new(row.n, &row.hash));
             for (n, commit, body) in rows.membership_rows(handle, replica)? {
-                let placed = MemberCommit { hash: commit.hash(), author: row.device, ops: operations(&body)? };
+                let ops = member_ops(&body).ok_or(StoreError::Row { table: "body" })?;
+                let placed = MemberCommit { hash: commit.hash(), author: row.device, ops };
                 space.member_commits.push(Placed { commit: placed, replica, n, clock: commit.clock });
             }
             space.replicas.insert(replica, row);
@@ -193,6 +195,8 @@ impl Space {
             space: self.row.id,
             name: self.membership.space_name().map(ToOwned::to_owned),
             role: self.membership.role(&own),
+            folds: self.membership.folds(),
+            own_folds: self.membership.folds_of(&own),
             vector: self.vector.clone(),
             root: self.row.root,
             arrivals: self.row.arrivals,
@@ -218,16 +222,6 @@ impl Space {
     }
 }
 
-/// The operations of a stored membership commit.
-fn operations(body: &PackedBody) -> Result<Vec<MemberOp>, StoreError> {
-    let damaged = |_| StoreError::Row { table: "body" };
-    let body = body.unpack().map_err(damaged)?;
-    match Body::decode(&body, BodyKind::Membership).map_err(damaged)? {
-        Body::Membership(ops) => Ok(ops),
-        Body::Changes(_) => Err(StoreError::Row { table: "body" }),
-    }
-}
-
 /// Whether commit `n` of a replica is in a past.
 pub(super) fn is_in(past: &Clock, replica: u32, n: u64) -> bool {
     past.iter().any(|(held, len)| *held == replica && *len >= n)
@@ -242,6 +236,10 @@ pub struct SpaceStatus {
     pub name: Option<String>,
     /// Our own role.
     pub role: Option<crate::member::Role>,
+    /// What some member's disk does not tell apart in names.
+    pub folds: Folds,
+    /// What our own does not, as the members know it; `None` while we are none.
+    pub own_folds: Option<Folds>,
     /// What is committed here.
     pub vector: VersionVector,
     /// Root digest of that.

@@ -140,7 +140,7 @@ impl<'a> Applier<'a> {
     /// Whether the base has another entry at a place. A plan has moved it out of the way; if it is there all the same, the
     /// disk must be looked at: its user may have taken it away in the meantime, and it must not be forgotten.
     fn is_taken(&self, doc: &DocId, place: &Place) -> bool {
-        self.base.child(place.parent, &place.name).is_some_and(|there| there != *doc)
+        self.base.namesakes(place.parent, &place.name).iter().any(|there| there != doc)
     }
 
     fn done(&mut self, doc: DocId, row: Option<BaseRow>) -> Applied {

@@ -6,7 +6,7 @@ use crate::{
     doc::entry::Kind,
     ids::{ContentHash, DocId},
     store::row::{BaseRow, Stat},
-    tree::RelPath,
+    tree::{Folds, Place, RelPath},
 };
 
 /// The base of one folder in memory, the same as in the store. Rows name directories by document, so a directory of any
@@ -15,6 +15,9 @@ use crate::{
 pub struct Base {
     rows: BTreeMap<DocId, BaseRow>,
     children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
+    folds: Folds,
+    /// The same by what names have in common on a disk that folds them; empty on others.
+    folded: BTreeMap<Option<DocId>, BTreeMap<String, BTreeSet<DocId>>>,
     by_hash: BTreeMap<ContentHash, Vec<DocId>>,
     /// Entries that are not in their directories for a while, and what is in them with them.
     aside: BTreeSet<DocId>,
@@ -23,6 +26,18 @@ pub struct Base {
 }
 
 impl Base {
+    /// Sets what the disk does not tell apart in names.
+    pub fn set_folds(&mut self, folds: Folds) {
+        self.folds = folds;
+        self.folded.clear();
+        let hooked = self.children.iter().filter(|_| folds.any()).flat_map(|(dir, siblings)| {
+            siblings.iter().map(move |(name, doc)| (*dir, folds.key(name).into_owned(), *doc))
+        });
+        for (dir, key, doc) in hooked {
+            self.folded.entry(dir).or_default().entry(key).or_default().insert(doc);
+        }
+    }
+
     /// The base from its rows.
     #[must_use]
     pub fn new(rows: impl IntoIterator<Item = (DocId, BaseRow)>) -> Self {
@@ -36,11 +51,7 @@ impl Base {
     /// Sets or forgets a row.
     pub fn set(&mut self, doc: DocId, row: Option<BaseRow>) {
         if let Some(old) = self.rows.remove(&doc) {
-            if let Some(siblings) = self.children.get_mut(&old.parent)
-                && siblings.get(&old.name) == Some(&doc)
-            {
-                siblings.remove(&old.name);
-            }
+            self.unhook(&doc, &old);
             if let Some(docs) = self.by_hash.get_mut(&old.hash) {
                 docs.retain(|held| *held != doc);
                 if docs.is_empty() {
@@ -58,7 +69,7 @@ impl Base {
         };
         if let Some(stat) = row.stat {
             if !self.aside.contains(&doc) {
-                self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+                self.hook(doc, &row);
             }
             if row.kind == Kind::File {
                 self.by_hash.entry(row.hash).or_default().push(doc);
@@ -72,13 +83,34 @@ impl Base {
     /// Takes an entry out of its directory, with everything in it: until it is put somewhere again, it is not missing there
     /// and in nobody's way.
     pub fn put_aside(&mut self, doc: DocId) {
-        if let Some(row) = self.rows.get(&doc)
-            && let Some(siblings) = self.children.get_mut(&row.parent)
-            && siblings.get(&row.name) == Some(&doc)
+        if let Some(row) = self.rows.remove(&doc) {
+            self.unhook(&doc, &row);
+            self.rows.insert(doc, row);
+        }
+        self.aside.insert(doc);
+    }
+
+    fn hook(&mut self, doc: DocId, row: &BaseRow) {
+        self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+        if self.folds.any() {
+            let key = self.folds.key(&row.name).into_owned();
+            self.folded.entry(row.parent).or_default().entry(key).or_default().insert(doc);
+        }
+    }
+
+    fn unhook(&mut self, doc: &DocId, row: &BaseRow) {
+        if let Some(siblings) = self.children.get_mut(&row.parent)
+            && siblings.get(&row.name) == Some(doc)
         {
             siblings.remove(&row.name);
         }
-        self.aside.insert(doc);
+        if let Some(siblings) = self.folded.get_mut(&row.parent)
+            && let Some(docs) = siblings.get_mut(&*self.folds.key(&row.name))
+            && docs.remove(doc)
+            && docs.is_empty()
+        {
+            siblings.remove(&*self.folds.key(&row.name));
+        }
     }
 
     /// Puts an entry that was aside into the directory that its next row names.
@@ -119,6 +151,30 @@ impl Base {
     #[must_use]
     pub fn child(&self, dir: Option<DocId>, name: &str) -> Option<DocId> {
         self.children.get(&dir)?.get(name).copied()
+    }
+
+    /// What this disk does not tell apart in names.
+    #[must_use]
+    pub const fn folds(&self) -> Folds {
+        self.folds
+    }
+
+    /// What is on disk in a directory under names that are this one for the disk.
+    #[must_use]
+    pub fn namesakes(&self, dir: Option<DocId>, name: &str) -> Vec<DocId> {
+        if !self.folds.any() {
+            return self.child(dir, name).into_iter().collect();
+        }
+        let docs = self.folded.get(&dir).and_then(|siblings| siblings.get(&*self.folds.key(name)));
+        docs.into_iter().flatten().copied().collect()
+    }
+
+    /// Whether an entry on disk is to get another name that is the same one for the disk.
+    #[must_use]
+    pub fn is_respelled(&self, row: &BaseRow, place: &Place) -> bool {
+        self.folds.any()
+            && (row.parent == place.parent && row.name != place.name)
+            && self.folds.key(&row.name) == self.folds.key(&place.name)
     }
 
     /// The path of an entry on disk.

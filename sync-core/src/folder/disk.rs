@@ -17,12 +17,12 @@ use rustix::{
 };
 
 use super::{
-    fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed},
+    fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed, find_folds},
     rails::Space,
 };
 use crate::{
     store::row::Stat,
-    tree::{RelPath, STATE_DIR},
+    tree::{Folds, RelPath, STATE_DIR},
 };
 
 /// Mode of new files and directories, less what the umask takes.
@@ -346,6 +346,10 @@ impl Fs for Disk {
         // What the system keeps for the administrator is not free to us.
         let bytes = |blocks: u64| blocks.saturating_mul(held.f_frsize);
         Ok(Space { free: bytes(held.f_bavail), total: bytes(held.f_blocks) })
+    }
+
+    fn folds(&self) -> Result<Folds, FsError> {
+        find_folds(self)
     }
 
     fn claim(&self) -> bool {

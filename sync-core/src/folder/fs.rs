@@ -6,7 +6,10 @@ use super::{
     disk::{state_path, temp_dir},
     rails::Space,
 };
-use crate::{store::row::Stat, tree::RelPath};
+use crate::{
+    store::row::Stat,
+    tree::{Folds, RelPath},
+};
 
 /// What stands at a path; links are never followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,25 @@ pub trait FileWrite: io::Write + Send {
     fn flush_to_disk(&mut self) -> io::Result<()>;
 }
 
+/// Finds out what a disk does not tell apart in names: makes a file and looks for it under others.
+///
+/// # Errors
+/// When the disk fails.
+pub fn find_folds(fs: &dyn Fs) -> Result<Folds, FsError> {
+    let named = |name: &str| temp_dir().join(name);
+    let file = named("folds-\u{e9}");
+    let clear = || match fs.remove_file(&file) {
+        Err(error) if error.fault() == Fault::NotFound => Ok(()),
+        result => result,
+    };
+    clear()?;
+    fs.write_new(&file, b"", false)?;
+    let looks = [named("FOLDS-\u{e9}"), named("folds-e\u{301}")].map(|other| fs.look(&other));
+    clear()?;
+    let [case, form] = looks;
+    Ok(Folds { case: case?.is_some(), form: form?.is_some() })
+}
+
 /// A directory tree. Paths are relative to its root; no operation leaves it or follows a link in any component.
 pub trait Fs: Send + Sync + std::fmt::Debug {
     /// Looks at a path.
@@ -200,6 +222,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk does not say.
     fn space(&self) -> io::Result<Space>;
+    /// What the disk does not tell apart in names, as [`find_folds`] finds it in our own directory, which must be there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn folds(&self) -> Result<Folds, FsError>;
     /// Takes the directory for this process, and says whether it has it: no other process then gets it.
     fn claim(&self) -> bool;
     /// Makes our own directory in the root, and the one for temporary files in it, where they are not there.

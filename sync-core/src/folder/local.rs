@@ -75,6 +75,13 @@ pub fn local(base: &Base, looks: Looks) -> Local {
             }
         }
     }
+    for (doc, name, found) in looks.renamed {
+        let Some(row) = base.row(&doc) else { continue };
+        if row.kind != Kind::Dir && is_touched(row, &found) {
+            matcher.local.touched.push((doc, found));
+        }
+        matcher.local.moved.push(Moved { doc, into: Into::Known(row.parent), name, found });
+    }
     for (dir, appeared) in looks.appeared {
         matcher.place(Into::Known(dir), appeared);
     }

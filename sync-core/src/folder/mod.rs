@@ -25,14 +25,14 @@ pub mod rounds;
 use std::collections::BTreeMap;
 
 pub use base::Base;
-pub use fs::{Fault, FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed};
+pub use fs::{Fault, FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed, find_folds};
 pub use ignored::Ignored;
 pub use recover::Noted;
 
 use crate::{
     doc::entry::Entry,
     ids::{ChangeHash, DocId},
-    tree::{RelPath, View},
+    tree::{Folds, RelPath, View},
 };
 
 /// All entries of a space as the folder's host last read them, and the tree that they make.
@@ -41,6 +41,7 @@ pub struct Documents {
     entries: BTreeMap<DocId, Entry>,
     heads: BTreeMap<DocId, Vec<ChangeHash>>,
     view: View,
+    folds: Folds,
     stale: bool,
 }
 
@@ -53,11 +54,17 @@ impl Documents {
         self.heads.insert(doc, heads);
     }
 
+    /// Sets what some member's disk does not tell apart in names.
+    pub fn set_folds(&mut self, folds: Folds) {
+        self.stale |= self.folds != folds;
+        self.folds = folds;
+    }
+
     /// Computes the tree again if an entry changed its place, its life or its conflicts. Says whether it did.
     pub fn refresh(&mut self) -> bool {
         let stale = std::mem::take(&mut self.stale);
         if stale {
-            self.view = View::of(&self.entries);
+            self.view = View::of(&self.entries, self.folds);
         }
         stale
     }

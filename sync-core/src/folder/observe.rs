@@ -3,9 +3,9 @@
 //! A look costs one `statx` a file and reads no content. What is as the base has it leaves no trace; the rest is
 //! [`Looks`], from which [`local`](super::local) tells what the user did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Base, Found, FoundKind, Fs, FsError, Ignored, Problem};
+use super::{Base, Fault, Found, FoundKind, Fs, FsError, Ignored, Listed, Problem};
 use crate::{
     doc::entry::Kind,
     ids::DocId,
@@ -27,6 +27,8 @@ pub struct Appeared {
 /// Where disk and base differ.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Looks {
+    /// Same place and kind under another name that the disk has as the same one, with that name.
+    pub renamed: Vec<(DocId, String, Found)>,
     /// Same place and kind, another look: it may have other bytes.
     pub touched: Vec<(DocId, Found)>,
     /// In the base and not there, the top of each missing tree.
@@ -77,13 +79,15 @@ pub struct Observer<'a> {
     looks: Looks,
     /// Where something new was seen. A path may be looked at for itself and again with the directory that it is in.
     appeared: BTreeSet<RelPath>,
+    /// What directories hold in which paths were looked at one by one, by what names have in common for the disk.
+    listings: BTreeMap<RelPath, BTreeMap<String, Vec<Listed>>>,
 }
 
 impl<'a> Observer<'a> {
     /// Looks at this disk.
     #[must_use]
     pub fn new(fs: &'a dyn Fs, base: &'a Base, ignored: &'a Ignored) -> Self {
-        Self { fs, base, ignored, looks: Looks::default(), appeared: BTreeSet::new() }
+        Self { fs, base, ignored, looks: Looks::default(), appeared: BTreeSet::new(), listings: BTreeMap::new() }
     }
 
     /// What was seen.
@@ -93,6 +97,8 @@ impl<'a> Observer<'a> {
         self.looks.vanished.retain(|doc| seen.insert(*doc));
         seen.clear();
         self.looks.touched.retain(|(doc, _)| seen.insert(*doc));
+        seen.clear();
+        self.looks.renamed.retain(|(doc, ..)| seen.insert(*doc));
         self.looks
     }
 
@@ -101,34 +107,68 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// When the directory itself cannot be read; one below it that cannot be is a problem, and nothing in it is missing.
     pub fn directory(&mut self, dir: Option<DocId>, path: &RelPath) -> Result<(), FsError> {
-        let mut missing: std::collections::BTreeMap<&String, DocId> =
-            self.base.children(dir).map(|(name, doc)| (name, *doc)).collect();
-        for listed in self.fs.list(path)? {
+        let (base, ignored) = (self.base, self.ignored);
+        let known = base.children(dir).map(|(name, doc)| (name, *doc)).collect();
+        let listed = self.fs.list(path)?;
+        self.compare_all(dir, path, listed, known, |path, is_dir| ignored.is_ignored(path, is_dir));
+        Ok(())
+    }
+
+    /// Compares what a directory holds, or a part of it, with what the base has there.
+    fn compare_all(
+        &mut self,
+        dir: Option<DocId>,
+        path: &RelPath,
+        listed: Vec<Listed>,
+        mut missing: BTreeMap<&'a String, DocId>,
+        is_ignored: impl Fn(&RelPath, bool) -> bool,
+    ) {
+        let respelled = self.respelled(&listed, &missing);
+        for listed in listed {
+            let was = listed.name.as_ref().ok().and_then(|name| respelled.get(name)).copied();
             if let Ok(name) = &listed.name
                 && kind_of(listed.found.kind).is_none()
             {
                 // What cannot be synced stands in the place of an entry, which is not deleted by that.
-                missing.remove(name);
+                missing.remove(was.map_or(name, |(was, _)| was));
             }
             let Some(name) = self.usable(path, listed.name, &listed.found) else {
                 continue;
             };
             let below = path.join(&name);
             let known = missing.remove(&name).or_else(|| self.base.child(dir, &name));
-            if self.ignored.is_ignored(&below, listed.found.kind == FoundKind::Dir) {
+            if is_ignored(&below, listed.found.kind == FoundKind::Dir) {
                 continue;
             }
+            let known = known.or_else(|| missing.remove(was?.0));
             self.compare(dir, &below, known, name, listed.found);
         }
         let gone = missing
             .into_iter()
             .filter(|(name, doc)| {
                 let is_dir = self.base.row(doc).is_some_and(|row| row.kind == Kind::Dir);
-                !self.ignored.is_ignored(&path.join(name), is_dir)
+                !is_ignored(&path.join(name), is_dir)
             })
             .map(|(_, doc)| doc);
         self.looks.vanished.extend(gone);
-        Ok(())
+    }
+
+    /// Names that a disk which folds them shows in place of names of the base, by the new one. What stands there under its
+    /// old name, too, as where another disk is mounted, is nobody else.
+    fn respelled(
+        &self,
+        listed: &[Listed],
+        missing: &BTreeMap<&'a String, DocId>,
+    ) -> BTreeMap<String, (&'a String, DocId)> {
+        let folds = self.base.folds();
+        if !folds.any() {
+            return BTreeMap::new();
+        }
+        let here: BTreeSet<&String> = listed.iter().filter_map(|listed| listed.name.as_ref().ok()).collect();
+        let away = missing.iter().filter(|(name, _)| !here.contains(**name));
+        let away: BTreeMap<_, _> = away.map(|(name, doc)| (folds.key(name), (*name, *doc))).collect();
+        let new = here.into_iter().filter(|name| !missing.contains_key(*name));
+        new.filter_map(|name| Some((name.clone(), *away.get(&folds.key(name))?))).collect()
     }
 
     /// Looks at one path that may have changed. The directory must be in the base; where it is not, the nearest one
@@ -144,14 +184,18 @@ impl<'a> Observer<'a> {
         };
         let mut name = last;
         for component in above {
-            let known = self.base.child(dir, component);
-            let is_dir = known.and_then(|doc| self.base.row(&doc)).is_some_and(|row| row.kind == Kind::Dir);
-            if !is_dir {
+            let known =
+                self.base.child(dir, component).or_else(|| self.base.namesakes(dir, component).first().copied());
+            let row = known.and_then(|doc| self.base.row(&doc)).filter(|row| row.kind == Kind::Dir);
+            let Some(row) = row else {
                 name = component;
                 break;
-            }
+            };
             dir = known;
-            at = at.join(component);
+            at = at.join(&row.name);
+        }
+        if self.base.folds().any() {
+            return self.names_like(dir, &at, name);
         }
         let path = at.join(name);
         let known = self.base.child(dir, name);
@@ -166,6 +210,30 @@ impl<'a> Observer<'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Looks at whatever a disk that folds names has under this one: a look by name would not tell how it is written.
+    fn names_like(&mut self, dir: Option<DocId>, path: &RelPath, name: &str) -> Result<(), FsError> {
+        let (base, ignored) = (self.base, self.ignored);
+        let key = base.folds().key(name).into_owned();
+        if !self.listings.contains_key(path) {
+            let mut listing: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+            let all = match self.fs.list(path) {
+                Err(error) if error.fault() == Fault::NotFound => Vec::new(),
+                listed => listed?,
+            };
+            for listed in all {
+                if let Ok(name) = &listed.name {
+                    listing.entry(base.folds().key(name).into_owned()).or_default().push(listed);
+                }
+            }
+            self.listings.insert(path.clone(), listing);
+        }
+        let listed = self.listings.get(path).and_then(|listing| listing.get(&key)).cloned().unwrap_or_default();
+        let known = base.namesakes(dir, name).into_iter();
+        let known = known.filter_map(|doc| Some((&base.row(&doc)?.name, doc))).collect();
+        self.compare_all(dir, path, listed, known, |path, is_dir| ignored.covers(path, is_dir));
         Ok(())
     }
 
@@ -194,7 +262,9 @@ impl<'a> Observer<'a> {
         let row = known.and_then(|doc| Some((doc, self.base.row(&doc)?)));
         match row {
             Some((doc, row)) if Some(row.kind) == kind_of(found.kind) => {
-                if is_touched(row, &found) {
+                if row.name != name {
+                    self.looks.renamed.push((doc, name, found));
+                } else if is_touched(row, &found) {
                     self.looks.touched.push((doc, found));
                 }
                 if row.kind == Kind::Dir {

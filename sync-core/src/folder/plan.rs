@@ -123,11 +123,11 @@ fn order(
         .chain(writes.iter().map(|(doc, place)| (doc, place)));
     let mut aside = BTreeSet::new();
     for (doc, place) in targets {
-        if let Some(occupant) = base.child(place.parent, &place.name)
-            && occupant != *doc
-            && leaving.contains(&occupant)
-        {
-            aside.insert(occupant);
+        let in_the_way = base.namesakes(place.parent, &place.name).into_iter();
+        aside.extend(in_the_way.filter(|occupant| occupant != doc && leaving.contains(occupant)));
+        // A disk that folds names has the new one already, and would not rename at all.
+        if base.on_disk(doc).is_some_and(|(row, _)| leaving.contains(doc) && base.is_respelled(row, place)) {
+            aside.insert(*doc);
         }
     }
     let depth_of = |doc: &DocId| base.path_of(doc).map_or(0, |path| path.components().len());

@@ -5,7 +5,10 @@
 //! which bytes; names of temporary files say whose they are. Nothing of a user's is removed here: what displaced it may
 //! have come before anybody could look at it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     Fault, Found, FoundKind, FsError,
@@ -77,7 +80,7 @@ impl Applier<'_> {
                     continue;
                 };
                 let target = self.base.dir_path(parent).map(|dir| dir.join(&name));
-                let found = target.map(|target| self.fs.look(&target)).transpose()?.flatten();
+                let found = target.map(|target| self.look_exactly(&target)).transpose()?.flatten();
                 match found.filter(|found| is_same(&row, &stat, found)) {
                     Some(found) => {
                         // Moving changed the change time; an edit that nobody saw still shows in the rest.
@@ -99,6 +102,16 @@ impl Applier<'_> {
             self.note(doc, row, noted);
         }
         Ok(())
+    }
+
+    /// Looks at a path by the very name: a disk that folds names also shows what has a like one.
+    fn look_exactly(&self, path: &RelPath) -> Result<Option<Found>, FsError> {
+        let found = self.fs.look(path)?;
+        let (Some(_), Some((dir, name)), true) = (&found, path.split(), self.base.folds().any()) else {
+            return Ok(found);
+        };
+        let listed = self.fs.list(&dir)?.into_iter().find(|listed| listed.name.as_deref() == Ok(name));
+        Ok(listed.map(|listed| listed.found))
     }
 
     fn note(&mut self, doc: DocId, row: Option<BaseRow>, noted: &mut Noted) {
@@ -192,13 +205,15 @@ impl Applier<'_> {
         self.keeper.keep(temp, was, None).map_err(failed)
     }
 
-    /// Two entries that the base has at one place: one took the place of the other, whose delete was not noted. Who is
-    /// there stays; the other is on no disk any more, and what is not dead is written again.
+    /// Two entries that the base has at one place: one took the place of the other, whose delete was not noted, or the
+    /// folder came to a disk that has two names as one. Who is there stays; the other is on no disk any more, and what is
+    /// not dead is written again.
     fn part_namesakes(&mut self, noted: &mut Noted) -> Result<(), FsError> {
-        let mut claims: BTreeMap<(Option<DocId>, &String), Vec<DocId>> = BTreeMap::new();
+        let folds = self.base.folds();
+        let mut claims: BTreeMap<(Option<DocId>, Cow<'_, str>), Vec<DocId>> = BTreeMap::new();
         for (doc, row) in self.base.rows() {
             if row.stat.is_some() && !self.base.is_aside(doc) {
-                claims.entry((row.parent, &row.name)).or_default().push(*doc);
+                claims.entry((row.parent, folds.key(&row.name))).or_default().push(*doc);
             }
         }
         let claims: Vec<Vec<DocId>> = claims.into_values().collect();
@@ -223,13 +238,16 @@ impl Applier<'_> {
 
     /// Which of the entries that the base has at one place stands there.
     fn who_is_there(&self, docs: &[DocId]) -> Result<Option<DocId>, FsError> {
-        let path = docs.first().and_then(|doc| self.base.path_of(doc));
-        let found = path.map(|path| self.fs.look(&path)).transpose()?.flatten();
-        let is_there = |doc: &&DocId| {
-            let held = self.base.on_disk(doc).zip(found);
-            held.is_some_and(|((row, stat), found)| is_same(row, &stat, &found))
-        };
-        Ok(docs.iter().find(is_there).or(docs.last()).copied())
+        let mut named = None;
+        for doc in docs {
+            let Some(path) = self.base.path_of(doc) else { continue };
+            let Some(found) = self.look_exactly(&path)? else { continue };
+            if self.base.on_disk(doc).is_some_and(|(row, stat)| is_same(row, &stat, &found)) {
+                return Ok(Some(*doc));
+            }
+            named = Some(*doc);
+        }
+        Ok(named.or(docs.last().copied()))
     }
 }
 

@@ -194,7 +194,7 @@ impl Library {
     fn sides_of_name(&self, now: &Past, loser: &DocId) -> Result<Vec<Side>, StoreError> {
         let place = now.view().place_of(loser);
         let name = now.entry(loser).map(|entry| &entry.name);
-        let winner = place.zip(name).and_then(|(place, name)| now.view().child(place.parent, name));
+        let winner = place.zip(name).and_then(|(place, name)| now.view().holder_of(place.parent, name));
         let mut sides = Vec::new();
         for doc in winner.into_iter().chain([*loser]) {
             if let Some(row) = now.row(&doc) {

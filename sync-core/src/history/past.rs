@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HistoryError, Library, point::Point};
 use crate::{
-    commit::Item,
+    commit::{Item, member_ops},
     doc::entry::Entry,
     ids::{ChangeHash, DocId},
     limits,
+    member::{MemberCommit, Membership, rank},
     preflight::ChangeHead,
-    store::{StoreError, row::DocRow},
-    tree::{RelPath, View},
+    store::{Rows as _, StoreError, row::DocRow},
+    tree::{Folds, RelPath, View},
 };
 
 /// How an entry stands to a path.
@@ -36,6 +37,22 @@ pub struct Candidate {
     pub doc: DocId,
 }
 
+/// What the members' disks did not tell apart in names at a point, or do not now.
+fn folds_at(library: &Library, point: Option<&Point>) -> Result<Folds, StoreError> {
+    let mut commits = Vec::new();
+    for (replica, log) in library.snapshot.replica_rows(library.space)? {
+        for (n, row, body) in library.snapshot.membership_rows(library.space, replica)? {
+            if point.is_none_or(|point| point.has(replica, n)) {
+                let ops = member_ops(&body).ok_or(StoreError::Row { table: "body" })?;
+                let commit = MemberCommit { hash: row.hash(), author: log.device, ops };
+                commits.push((rank(row.clock.iter().map(|(_, n)| *n), commit.hash), commit));
+            }
+        }
+    }
+    commits.sort_by_key(|(rank, _)| *rank);
+    Ok(Membership::at(commits.iter().map(|(_, commit)| commit)).folds())
+}
+
 /// All entries of a space at some point, and the tree that they made.
 #[derive(Debug, Default)]
 pub struct Past {
@@ -51,7 +68,8 @@ impl Past {
     /// # Errors
     /// When the store fails.
     pub fn now(library: &mut Library) -> Result<Self, StoreError> {
-        Self::read(library, |_, _, row| Ok(row.heads.clone()))
+        let folds = folds_at(library, None)?;
+        Self::read(library, folds, |_, _, row| Ok(row.heads.clone()))
     }
 
     /// The tree as it was at a point.
@@ -59,11 +77,13 @@ impl Past {
     /// # Errors
     /// When the store fails.
     pub fn at(library: &mut Library, point: &Point) -> Result<Self, StoreError> {
-        Self::read(library, |library, doc, row| library.heads_at(doc, row, point))
+        let folds = folds_at(library, Some(point))?;
+        Self::read(library, folds, |library, doc, row| library.heads_at(doc, row, point))
     }
 
     fn read(
         library: &mut Library,
+        folds: Folds,
         heads_of: impl Fn(&Library, &DocId, &DocRow) -> Result<Vec<ChangeHash>, StoreError>,
     ) -> Result<Self, StoreError> {
         let mut rows = Vec::new();
@@ -86,7 +106,7 @@ impl Past {
                 Err(HistoryError::Doc(_)) => {}
             }
         }
-        past.view = View::of(&past.entries);
+        past.view = View::of(&past.entries, folds);
         Ok(past)
     }
 

@@ -13,6 +13,7 @@ use crate::{
     ids::{CommitHash, DeviceId, InviteKey, SpaceId, context},
     limits,
     probe::{Plant, planted},
+    tree::Folds,
 };
 
 /// What a member may do; each role may do what the ones before it may.
@@ -90,6 +91,11 @@ pub enum MemberOp {
         /// The invite key's signature over space and device.
         proof: Signature,
     },
+    /// Says what the disk of the author's folder does not tell apart in names; the last word of a device holds.
+    Disk {
+        /// What it does not.
+        folds: Folds,
+    },
 }
 
 /// Proves an invite's secret for one device: only that device can use what this returns.
@@ -105,6 +111,8 @@ pub struct Member {
     pub role: Role,
     /// What people call it.
     pub name: String,
+    /// What its disk does not tell apart in names.
+    pub folds: Folds,
 }
 
 /// An invite as seen from some point of the graph.
@@ -209,7 +217,7 @@ impl Membership {
                     return Err(MemberError::Name);
                 }
                 self.space_name = Some(space_name.clone());
-                let first = Member { role: Role::Owner, name: device_name.clone() };
+                let first = Member { role: Role::Owner, name: device_name.clone(), folds: Folds::NONE };
                 self.members.insert(author, first);
             }
             MemberOp::Invite { key, role, uses, expires_ms } => {
@@ -243,8 +251,11 @@ impl Membership {
                     return Err(MemberError::UsedUp);
                 }
                 open.uses_left = open.uses_left.saturating_sub(1);
-                let member = Member { role: open.role, name: name.clone() };
+                let member = Member { role: open.role, name: name.clone(), folds: Folds::NONE };
                 self.members.insert(*device, member);
+            }
+            MemberOp::Disk { folds } => {
+                self.members.get_mut(&author).ok_or(MemberError::NotAllowed)?.folds = *folds;
             }
         }
         Ok(())
@@ -268,6 +279,18 @@ impl Membership {
     #[must_use]
     pub fn role(&self, device: &DeviceId) -> Option<Role> {
         self.members.get(device).map(|member| member.role)
+    }
+
+    /// What a member's own disk does not tell apart in names.
+    #[must_use]
+    pub fn folds_of(&self, device: &DeviceId) -> Option<Folds> {
+        self.members.get(device).map(|member| member.folds)
+    }
+
+    /// What some member's disk does not tell apart in names: in the tree such names clash.
+    #[must_use]
+    pub fn folds(&self) -> Folds {
+        self.members.values().fold(Folds::NONE, |folds, member| folds.or(member.folds))
     }
 
     /// All members by id.
@@ -390,6 +413,29 @@ mod tests {
         membership.apply(space(), first, &[accept(first)]).expect("is idempotent");
         assert_eq!(membership.apply(space(), first, &[accept(second)]), Err(MemberError::UsedUp));
         assert_eq!(membership.check_invite(&InviteKey(key(50).public()), 10), Err(InviteRefusal::Used));
+    }
+
+    #[test]
+    fn what_a_disk_folds_is_the_vector_of_the_specification() {
+        let body = Body::Membership(vec![MemberOp::Disk { folds: Folds { case: true, form: false } }]);
+        let vector = include_str!("../../vectors/member_disk.hex").trim();
+        assert_eq!(data_encoding::HEXLOWER.encode(&body.encode().expect("small")), vector);
+    }
+
+    #[test]
+    fn what_any_members_disk_folds_counts_until_that_member_says_otherwise() {
+        let (owner, first, stranger) = (key(1).device(), key(2).device(), key(9).device());
+        let disk = |case, form| MemberOp::Disk { folds: Folds { case, form } };
+        let mut membership = founded();
+        assert_eq!(membership.folds(), Folds::NONE);
+        membership.apply(space(), owner, &[invite(1, Role::Reader)]).expect("invites");
+        membership.apply(space(), owner, &[accept(first)]).expect("takes in");
+        membership.apply(space(), first, &[disk(true, false)]).expect("who only reads may say it, too");
+        membership.apply(space(), owner, &[disk(false, true)]).expect("says");
+        assert_eq!(membership.folds(), Folds::ALL);
+        membership.apply(space(), first, &[disk(false, false)]).expect("has another disk");
+        assert_eq!(membership.folds(), Folds { case: false, form: true });
+        assert_eq!(membership.apply(space(), stranger, &[disk(true, true)]), Err(MemberError::NotAllowed));
     }
 
     #[test]

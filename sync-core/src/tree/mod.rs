@@ -4,10 +4,15 @@
 //! decides: what lives, who is in a cycle, who keeps a name that two claim. Nothing it decides is written back, so a clash
 //! that ends is undone by itself. It must not read a disk, a clock or the order in which commits arrived.
 
+mod folds;
 mod path;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
+pub use folds::Folds;
 pub use path::{LinkFault, NameFault, RelPath, STATE_DIR, check_link, check_name, is_reserved};
 
 use crate::{
@@ -50,7 +55,7 @@ pub enum ConflictKind {
 impl std::fmt::Display for ConflictKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Name => "another file has the same name",
+            Self::Name => "another file has the same name, or one that some disk has as the same",
             Self::Place => "renamed or moved on both sides",
             Self::Content => "changed on both sides",
             Self::Cycle => "two directories were moved into each other",
@@ -63,6 +68,7 @@ impl std::fmt::Display for ConflictKind {
 pub struct View {
     places: BTreeMap<DocId, Place>,
     children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
+    folds: Folds,
     /// What people should know.
     pub conflicts: Vec<Conflict>,
     /// Entries that live but cannot be shown, with the reason.
@@ -70,10 +76,10 @@ pub struct View {
 }
 
 impl View {
-    /// Computes the tree of all entries.
+    /// Computes the tree of all entries, for members whose disks do not tell so much apart in names.
     #[must_use]
-    pub fn of(entries: &BTreeMap<DocId, Entry>) -> Self {
-        let mut view = Self::default();
+    pub fn of(entries: &BTreeMap<DocId, Entry>, folds: Folds) -> Self {
+        let mut view = Self { folds, ..Self::default() };
         let parents = view.parents(entries);
         let alive = alive(entries, &parents);
         let mut siblings: BTreeMap<Option<DocId>, Vec<DocId>> = BTreeMap::new();
@@ -128,7 +134,7 @@ impl View {
             let Some(docs) = siblings.remove(&parent) else {
                 continue;
             };
-            let (names, nameless) = settle_names(entries, &docs);
+            let (names, nameless) = settle_names(entries, self.folds, &docs);
             self.hidden.extend(nameless.into_iter().map(|doc| (doc, NameFault::Taken)));
             for (name, doc) in &names {
                 let entry = &entries[doc];
@@ -170,6 +176,16 @@ impl View {
     #[must_use]
     pub fn child(&self, parent: Option<DocId>, name: &str) -> Option<DocId> {
         self.children.get(&parent)?.get(name).copied()
+    }
+
+    /// Which entry keeps a name of a directory, or one that some member's disk has as the same.
+    #[must_use]
+    pub fn holder_of(&self, parent: Option<DocId>, name: &str) -> Option<DocId> {
+        let like = || {
+            let key = self.folds.key(name);
+            self.children(parent).find(|(shown, _)| self.folds.key(shown) == key).map(|(_, doc)| *doc)
+        };
+        self.child(parent, name).or_else(|| like().filter(|_| self.folds.any()))
     }
 
     /// Which entry is shown at a path; `None` for the root, which is none.
@@ -226,19 +242,25 @@ fn alive(entries: &BTreeMap<DocId, Entry>, parents: &BTreeMap<DocId, Option<DocI
     alive
 }
 
-/// Directories keep their names before files, then the smaller id does; the others are shown beside it. Those for whom
-/// every such name is taken, which takes somebody's intent, come back without one.
-fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> (BTreeMap<String, DocId>, Vec<DocId>) {
+/// Directories keep their names before files, then the smaller id does; the others are shown beside it. Names are one where
+/// some member's disk has them as one. Those for whom every such name is taken, which takes somebody's intent, come back
+/// without one.
+fn settle_names(
+    entries: &BTreeMap<DocId, Entry>,
+    folds: Folds,
+    docs: &[DocId],
+) -> (BTreeMap<String, DocId>, Vec<DocId>) {
     let mut claims: Vec<DocId> = docs.to_vec();
     claims.sort_by_key(|doc| (entries[doc].kind, *doc));
+    let mut taken: BTreeSet<Cow<'_, str>> = BTreeSet::new();
     let mut names: BTreeMap<String, DocId> = BTreeMap::new();
     let mut losers = Vec::new();
     for doc in claims {
-        match names.entry(entries[&doc].name.clone()) {
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(doc);
-            }
-            std::collections::btree_map::Entry::Occupied(_) => losers.push(doc),
+        let name = &entries[&doc].name;
+        if taken.insert(folds.key(name)) {
+            names.insert(name.clone(), doc);
+        } else {
+            losers.push(doc);
         }
     }
     let mut nameless = Vec::new();
@@ -247,7 +269,7 @@ fn settle_names(entries: &BTreeMap<DocId, Entry>, docs: &[DocId]) -> (BTreeMap<S
         let free = (6..=64)
             .step_by(2)
             .map(|digits| clash_name(name, &doc.to_string()[..digits]))
-            .find(|name| !names.contains_key(name));
+            .find(|name| taken.insert(Cow::Owned(folds.key(name).into_owned())));
         match free {
             Some(free) => drop(names.insert(free, doc)),
             None => nameless.push(doc),
@@ -309,7 +331,7 @@ mod tests {
         dir.alive = false;
         let mut gone = entry(Kind::File, Some(1), "gone", 1);
         gone.alive = false;
-        let view = View::of(&tree(&[(1, dir), (2, entry(Kind::File, Some(1), "a", 1)), (3, gone)]));
+        let view = View::of(&tree(&[(1, dir), (2, entry(Kind::File, Some(1), "a", 1)), (3, gone)]), Folds::NONE);
         assert_eq!(path(&view, 2).as_deref(), Some("d/a"));
         assert_eq!(path(&view, 3), None);
     }
@@ -318,7 +340,7 @@ mod tests {
     fn two_directories_moved_into_each_other_keep_one_of_the_moves() {
         let a = entry(Kind::Dir, Some(2), "a", 5);
         let b = entry(Kind::Dir, Some(1), "b", 6);
-        let view = View::of(&tree(&[(1, a), (2, b)]));
+        let view = View::of(&tree(&[(1, a), (2, b)]), Folds::NONE);
         // The earlier move holds, the later one is put back.
         assert_eq!(path(&view, 1).as_deref(), Some("b/a"));
         assert_eq!(path(&view, 2).as_deref(), Some("b"));
@@ -328,30 +350,69 @@ mod tests {
 
     #[test]
     fn of_two_files_with_one_name_one_keeps_it_and_a_directory_goes_first() {
-        let view = View::of(&tree(&[
-            (1, entry(Kind::File, None, "a.txt", 1)),
-            (2, entry(Kind::File, None, "a.txt", 1)),
-            (3, entry(Kind::Dir, None, "a.txt", 1)),
-        ]));
+        let view = View::of(
+            &tree(&[
+                (1, entry(Kind::File, None, "a.txt", 1)),
+                (2, entry(Kind::File, None, "a.txt", 1)),
+                (3, entry(Kind::Dir, None, "a.txt", 1)),
+            ]),
+            Folds::NONE,
+        );
         assert_eq!(path(&view, 3).as_deref(), Some("a.txt"));
         assert_eq!(path(&view, 1).as_deref(), Some("a (010101).txt"));
         assert_eq!(path(&view, 2).as_deref(), Some("a (020202).txt"));
     }
 
     #[test]
+    fn names_that_some_disk_has_as_one_clash_by_the_rule_and_only_while_it_does() {
+        let (case, form) = (Folds { case: true, form: false }, Folds { case: false, form: true });
+        let entries = tree(&[
+            (1, entry(Kind::File, None, "Read.me", 1)),
+            (2, entry(Kind::File, None, "read.ME", 1)),
+            (3, entry(Kind::Dir, None, "READ.ME", 1)),
+            (4, entry(Kind::File, Some(3), "caf\u{e9}", 1)),
+            (5, entry(Kind::File, Some(3), "cafe\u{301}", 1)),
+        ]);
+        let paths = |folds| {
+            let view = View::of(&entries, folds);
+            [1, 2, 3, 4, 5].map(|id| path(&view, id).expect("is shown"))
+        };
+        let plain = ["Read.me", "read.ME", "READ.ME", "READ.ME/caf\u{e9}", "READ.ME/cafe\u{301}"];
+        assert_eq!(paths(Folds::NONE), plain);
+        let cased = ["Read (010101).me", "read (020202).ME", "READ.ME"];
+        assert_eq!(paths(case), [cased[0], cased[1], cased[2], plain[3], plain[4]]);
+        assert_eq!(paths(form), [plain[0], plain[1], plain[2], plain[3], "READ.ME/cafe\u{301} (050505)"]);
+        assert_eq!(paths(Folds::ALL)[..3], cased);
+    }
+
+    #[test]
+    fn a_name_beside_a_clash_that_a_disk_would_fold_is_taken_too() {
+        let entries = tree(&[
+            (1, entry(Kind::File, None, "a.txt", 1)),
+            (2, entry(Kind::File, None, "A.txt", 1)),
+            (3, entry(Kind::File, None, "a (020202).TXT", 1)),
+        ]);
+        let view = View::of(&entries, Folds::ALL);
+        assert_eq!(path(&view, 2).as_deref(), Some("A (02020202).txt"));
+    }
+
+    #[test]
     fn a_name_no_disk_may_see_is_hidden_and_said() {
-        let view = View::of(&tree(&[(1, entry(Kind::File, None, "..", 1))]));
+        let view = View::of(&tree(&[(1, entry(Kind::File, None, "..", 1))]), Folds::NONE);
         assert_eq!(path(&view, 1), None);
         assert_eq!(view.hidden.len(), 1);
     }
 
     #[test]
     fn what_is_in_a_directory_that_cannot_be_shown_is_hidden_too() {
-        let view = View::of(&tree(&[
-            (1, entry(Kind::Dir, None, ".git", 1)),
-            (2, entry(Kind::Dir, Some(1), "d", 1)),
-            (3, entry(Kind::File, Some(2), "a", 1)),
-        ]));
+        let view = View::of(
+            &tree(&[
+                (1, entry(Kind::Dir, None, ".git", 1)),
+                (2, entry(Kind::Dir, Some(1), "d", 1)),
+                (3, entry(Kind::File, Some(2), "a", 1)),
+            ]),
+            Folds::NONE,
+        );
         let hidden: BTreeMap<DocId, NameFault> = view.hidden.iter().copied().collect();
         let all = [(1, NameFault::Reserved), (2, NameFault::Above), (3, NameFault::Above)];
         assert_eq!(hidden, all.map(|(id, fault)| (DocId([id; 32]), fault)).into());
@@ -364,7 +425,7 @@ mod tests {
             let name = clash_name("a", &DocId([99; 32]).to_string()[..digits]);
             entries.push((2 + index as u8, entry(Kind::File, None, &name, 1)));
         }
-        let view = View::of(&tree(&entries));
+        let view = View::of(&tree(&entries), Folds::NONE);
         assert_eq!(view.hidden, [(DocId([99; 32]), NameFault::Taken)]);
     }
 
@@ -387,7 +448,7 @@ mod tests {
             dir.parent = depth.checked_sub(1).map(doc);
             (doc(depth), dir)
         };
-        let view = View::of(&(0..=limits::TREE_DEPTH_MAX).map(nested).collect());
+        let view = View::of(&(0..=limits::TREE_DEPTH_MAX).map(nested).collect(), Folds::NONE);
         let deepest = view.path_of(&doc(limits::TREE_DEPTH_MAX - 1)).expect("is shown");
         assert_eq!(deepest.components().len(), limits::TREE_DEPTH_MAX);
         assert_eq!(view.hidden, [(doc(limits::TREE_DEPTH_MAX), NameFault::TooDeep)]);
@@ -396,23 +457,25 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_registers_say_the_view_is_a_tree(
-            raw in proptest::collection::vec((0u8..3, proptest::option::of(0u8..12), 0u8..3, 0u64..5, any::<bool>()), 1..12)
+            raw in proptest::collection::vec((0u8..3, proptest::option::of(0u8..12), 0u8..5, 0u64..5, any::<bool>()), 1..12),
+            case in any::<bool>(), form in any::<bool>()
         ) {
+            let folds = Folds { case, form };
             let entries: Vec<_> = raw
                 .iter()
                 .enumerate()
                 .map(|(id, (kind, parent, name, stamp, alive))| {
                     let kind = [Kind::Dir, Kind::Dir, Kind::File][*kind as usize];
-                    let mut entry = entry(kind, *parent, ["a", "b", "c.x"][*name as usize], *stamp);
+                    let mut entry = entry(kind, *parent, ["a", "b", "\u{e9}.x", "A", "e\u{301}.X"][*name as usize], *stamp);
                     entry.alive = *alive;
                     (id as u8, entry)
                 })
                 .collect();
-            let view = View::of(&tree(&entries));
+            let view = View::of(&tree(&entries), folds);
             let mut paths = BTreeSet::new();
             for (doc, _) in view.places() {
                 let path = view.path_of(doc).expect("what has a place has a path");
-                prop_assert!(paths.insert(path.to_string()), "two entries at one path");
+                prop_assert!(paths.insert(folds.key(&path.to_string()).into_owned()), "two entries at one path");
             }
             for (id, entry) in &entries {
                 if entry.alive {

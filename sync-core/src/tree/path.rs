@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Folds;
 use crate::limits;
 
 /// Name of the directory in each folder that is ours and never synced.
@@ -52,7 +53,8 @@ pub fn check_name(name: &str) -> Result<(), NameFault> {
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     const RESERVED: [&str; 6] = [STATE_DIR, ".git", ".hg", ".svn", ".jj", ".bzr"];
-    RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+    // As the coarsest disk has it: a sign that nobody sees must not lead into our own state there.
+    RESERVED.contains(&&*Folds::ALL.key(name))
 }
 
 /// Why a link is not synced.
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn names_that_leave_the_folder_or_hide_state_are_refused() {
-        for name in ["", ".", "..", "a/b", "a\0", ".git", ".GIT", ".kith"] {
+        for name in ["", ".", "..", "a/b", "a\0", ".git", ".GIT", ".kith", ".g\u{200c}it", ".\u{212a}ith"] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         for name in ["a", "...", ".gitignore", "ü b", "-rf", &"x".repeat(limits::COMPONENT_BYTES_MAX)] {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use sync_core::{
     doc::entry::ContentRef,
-    engine::Input,
+    engine::{Command, Input},
     folder::{
         Fs,
         apply::Keeper,
@@ -20,6 +20,7 @@ use sync_core::{
     limits,
     member::Role,
     store::{Edit, Snapshot, StoreError, Write, row::FolderRow},
+    tree::Folds,
 };
 use tracing::{debug, error, warn};
 
@@ -221,6 +222,10 @@ impl Host for Node {
         self.engine.write_blocking(self.space, writes).map_err(host_error)
     }
 
+    fn tell_disk(&mut self, folds: Folds) -> Result<(), HostError> {
+        self.engine.command_blocking(Command::TellDisk { space: self.space, folds }).map(drop).map_err(host_error)
+    }
+
     fn space(&self) -> Option<SpaceView> {
         let status = self.engine.status();
         let status = status.borrow();
@@ -231,6 +236,8 @@ impl Host for Node {
             behind: space.behind,
             linked: space.peers.iter().filter(|peer| peer.linked).count(),
             reads_only: space.role == Some(Role::Reader),
+            folds: space.folds,
+            own_folds: space.own_folds,
         })
     }
 

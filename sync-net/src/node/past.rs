@@ -336,6 +336,11 @@ fn member_words(op: &MemberOp) -> String {
         MemberOp::Genesis { space_name, .. } => format!("began the folder {space_name}"),
         MemberOp::Invite { role, .. } => format!("made an invite for a {role}"),
         MemberOp::Accept { name, .. } => format!("let {name} in"),
+        MemberOp::Disk { folds } => match (folds.case, folds.form) {
+            (true, _) => "has a disk that does not tell a from A".to_owned(),
+            (false, true) => "has a disk that does not tell forms of an accent apart".to_owned(),
+            (false, false) => "has a disk that tells all names apart".to_owned(),
+        },
     }
 }
 

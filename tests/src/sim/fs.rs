@@ -31,10 +31,11 @@ use sync_core::{
         FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed,
         apply::Keeper,
         disk::{state_path, temp_dir},
+        find_folds,
         rails::Space,
     },
     ids::ContentHash,
-    tree::{RelPath, STATE_DIR},
+    tree::{Folds, RelPath, STATE_DIR},
 };
 
 pub use self::{
@@ -77,6 +78,8 @@ pub struct Config {
     pub list_order: u64,
     /// Its device number.
     pub device: u64,
+    /// What it does not tell apart in names.
+    pub folds: Folds,
 }
 
 impl Default for Config {
@@ -92,6 +95,7 @@ impl Default for Config {
             read_bytes_max: 64 * 1024,
             list_order: 0,
             device: 0x10_0001,
+            folds: Folds::NONE,
         }
     }
 }
@@ -125,6 +129,12 @@ impl SimFs {
     /// Changes what kind of file system this is.
     pub fn configure(&self, change: impl FnOnce(&mut Config)) {
         change(&mut self.state().config);
+    }
+
+    /// Makes it a disk with other rules of names, as when a directory is copied to one.
+    pub fn remount(&self, folds: Folds) {
+        let state = &mut *self.state();
+        (state.config.folds, state.live.folds, state.durable.folds) = (folds, folds, folds);
     }
 
     /// Carries out a step of a user, now.
@@ -517,6 +527,12 @@ impl Fs for SimFs {
     fn space(&self) -> io::Result<Space> {
         let state = self.state();
         Ok(Space { free: state.room(), total: state.config.capacity_bytes.unwrap_or(u64::MAX) })
+    }
+
+    fn folds(&self) -> Result<Folds, FsError> {
+        // One that tells names apart is not asked: what it would be asked in calls is no part of any run.
+        let folds = self.state().config.folds;
+        if folds.any() { find_folds(self) } else { Ok(folds) }
     }
 
     fn claim(&self) -> bool {

@@ -23,6 +23,7 @@ use sync_core::{
     ids::{ContentHash, DeviceId, ReplicaId, SpaceId},
     member::Role,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
+    tree::Folds,
 };
 
 use super::{
@@ -354,6 +355,11 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
+    fn tell_disk(&mut self, folds: Folds) -> Result<(), HostError> {
+        let command = Command::TellDisk { space: self.space, folds };
+        self.turn(Input::Command { command, ticket: Ticket(0) }).map(drop)
+    }
+
     fn space(&self) -> Option<SpaceView> {
         let status = self.engine.status().into_iter().find(|status| status.space == self.space)?;
         Some(SpaceView {
@@ -362,6 +368,8 @@ impl Host for SimHost<'_> {
             behind: status.behind,
             linked: status.peers.iter().filter(|peer| peer.linked).count(),
             reads_only: status.role == Some(Role::Reader),
+            folds: status.folds,
+            own_folds: status.own_folds,
         })
     }
 

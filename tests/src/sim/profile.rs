@@ -1,7 +1,7 @@
 //! What goes wrong in one run, and how often: drawn from the seed, each fault on or off and then a rate, so that rare
 //! combinations come about.
 
-use sync_core::limits::HOLD_ENTRIES_MIN;
+use sync_core::{limits::HOLD_ENTRIES_MIN, tree::Folds};
 
 use super::rng::Rng;
 
@@ -52,6 +52,8 @@ pub struct Profile {
     pub hours: bool,
     /// So many deletes and overwrites a minute are never held.
     pub hold_above: usize,
+    /// A device whose disk does not tell so much apart in names.
+    pub folding: Option<(usize, Folds)>,
 }
 
 /// How often each kind of step comes, against the others.
@@ -88,7 +90,22 @@ fn sometimes(rng: &mut Rng, most: u64) -> u64 {
     if rng.chance(500) { 0 } else { 1 + rng.below(most) }
 }
 
+/// The first seeds are those that find planted faults: they are of Linux alone.
+const FOLDING_FROM: u64 = 8;
+
 impl Profile {
+    /// The same, with a device on a disk that folds names in some seeds. Its draws are its own, so that the rest of a seed
+    /// stays as it is.
+    #[must_use]
+    pub fn with_folding(mut self, seed: u64) -> Self {
+        let mut rng = Rng::new(seed).fork("a disk that folds names");
+        if seed >= FOLDING_FROM && rng.chance(300) {
+            let folds = [Folds::ALL, Folds::ALL, Folds { case: true, form: false }, Folds { case: false, form: true }];
+            self.folding = Some((rng.index(self.peers), *rng.pick(&folds)));
+        }
+        self
+    }
+
     /// The profile of a seed, for so many devices.
     #[must_use]
     pub fn draw(rng: &mut Rng, peers: usize) -> Self {
@@ -128,6 +145,7 @@ impl Profile {
             granularity_ns: *rng.pick(&[1, 1, 1, 10_000_000, 2_000_000_000]),
             hours: rng.chance(300),
             hold_above: *rng.pick(&[0, 2, 5, HOLD_ENTRIES_MIN, HOLD_ENTRIES_MIN]),
+            folding: None,
         }
     }
 }

@@ -113,7 +113,7 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, peers: usize) -> Self {
         let mut rng = Rng::new(seed).fork("world");
-        let profile = Profile::draw(&mut rng, peers);
+        let profile = Profile::draw(&mut rng, peers).with_folding(seed);
         let mut world = Self {
             seed,
             profile,
@@ -145,6 +145,7 @@ impl World {
             crash: if rng.chance(500) { Crash::Ordered } else { Crash::AnySubset },
             user_writes_durable: !self.profile.power || rng.chance(700),
             list_order: rng.below(3),
+            folds: self.profile.folding.filter(|(at, _)| *at == index).map(|(_, folds)| folds).unwrap_or_default(),
             ..Config::default()
         };
         let fs = SimFs::new(config, self.wall_ns(offset), &rng.fork("fs"));

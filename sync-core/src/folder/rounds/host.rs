@@ -10,6 +10,7 @@ use crate::{
     history::HistoryError,
     ids::{ContentHash, DocId},
     store::{Edit, Snapshot, StoreError, Write},
+    tree::Folds,
 };
 
 /// The time, as the host's clocks have it.
@@ -34,6 +35,10 @@ pub struct SpaceView {
     pub linked: usize,
     /// Whether our role lets us only read.
     pub reads_only: bool,
+    /// What some member's disk does not tell apart in names.
+    pub folds: Folds,
+    /// What ours does not, as the members know it; `None` while we are none.
+    pub own_folds: Option<Folds>,
 }
 
 /// The engine has stopped: no further round will do anything.
@@ -104,6 +109,11 @@ pub trait Host {
     /// # Errors
     /// When the engine has stopped or refuses.
     fn write(&mut self, writes: Vec<Write>) -> Result<(), HostError>;
+    /// Tells the members what our disk does not tell apart in names, and waits until that is durable.
+    ///
+    /// # Errors
+    /// When the engine has stopped or refuses.
+    fn tell_disk(&mut self, folds: Folds) -> Result<(), HostError>;
     /// What the engine knew of the space after its last turn; `None` when it does not know it.
     fn space(&self) -> Option<SpaceView>;
     /// Whether everything that happened outside has been handed to the rounds. What a [`space`](Self::space) that was

@@ -44,7 +44,7 @@ use crate::{
     limits,
     probe::{self, Plant, planted},
     store::{StoreError, Write},
-    tree::{ConflictKind, NameFault, RelPath, STATE_DIR},
+    tree::{ConflictKind, Folds, NameFault, RelPath, STATE_DIR},
 };
 
 pub use self::holding::{Held, HeldCounts};
@@ -150,6 +150,8 @@ pub struct Rounds {
     /// What the disk can take, as of the plan that is carried out.
     room: Option<Space>,
     halted: Option<String>,
+    /// What the disk does not tell apart in names, once it was asked.
+    folds: Option<Folds>,
     /// Whether what a crash left halfway was put back.
     recovered: bool,
     /// Entries that are out of the way of others in the middle of a plan.
@@ -218,6 +220,7 @@ impl Rounds {
             fights: Fights::default(),
             room: None,
             halted: None,
+            folds: None,
             recovered: false,
             aside: Aside::default(),
             noted: Noted::default(),
@@ -397,6 +400,8 @@ impl Rounds {
         if self.halted.is_some() {
             return Ok(());
         }
+        self.folds = None;
+        self.ask_the_disk(host);
         self.recovered = true;
         self.rescan_ms = 0;
         self.planned = false;
@@ -490,6 +495,7 @@ impl Rounds {
         }
         // A flush failed in the round before.
         self.make_last(host)?;
+        self.follow_folds(host)?;
         self.read_documents(host)?;
         if !self.caught_up {
             self.watch_catch_up(host)?;
@@ -503,6 +509,33 @@ impl Rounds {
             self.planned = false;
         }
         self.materialize(host)
+    }
+
+    /// Asks the disk what it does not tell apart in names, unless it has said so since the start. One that cannot be asked,
+    /// as one that may only be read, is what we told last, and is asked again.
+    fn ask_the_disk(&mut self, host: &dyn Host) {
+        if self.folds.is_none() {
+            self.folds = self.parts.fs.folds().ok();
+            let told = || host.space().and_then(|space| space.own_folds);
+            lock(&self.parts.base).set_folds(self.folds.or_else(told).unwrap_or_default());
+        }
+    }
+
+    /// Tells the members what our disk does not tell apart in names, and takes in what theirs do not.
+    fn follow_folds(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+        self.ask_the_disk(host);
+        let Some(space) = host.space() else { return Ok(()) };
+        if let (Some(own), Some(told)) = (self.folds, space.own_folds)
+            && own != told
+        {
+            host.tell_disk(own)?;
+        }
+        // Until they have heard of it, what our disk cannot hold must not be planned for it.
+        self.documents.set_folds(space.folds.or(self.folds.unwrap_or_default()));
+        if self.documents.refresh() {
+            self.planned = false;
+        }
+        Ok(())
     }
 
     /// A view of the store as it is now. Give its shelf back.

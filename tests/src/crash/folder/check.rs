@@ -6,7 +6,7 @@ use sync_core::{
     doc::entry::Kind,
     folder::{Fs as _, Ignored, disk::temp_dir},
     ids::{ContentHash, DocId},
-    tree::{RelPath, View},
+    tree::{Folds, RelPath, View},
 };
 
 use super::{pair::Pair, remote::hash_of};
@@ -41,7 +41,7 @@ fn tree_and_disk_agree(pair: &Pair) -> BTreeMap<DocId, ContentHash> {
     let engine = &pair.device.process.as_ref().expect("runs").engine;
     let own = author::entries(engine, &pair.space).expect("the device's documents open");
     assert_eq!(own, entries, "entries of the device and of its peer");
-    let view = View::of(&entries);
+    let view = View::of(&entries, Folds::NONE);
     let (mut wanted, mut hashes) = (BTreeMap::new(), BTreeMap::new());
     for (doc, _) in view.places() {
         let entry = &entries[doc];
@@ -97,7 +97,7 @@ fn base_and_tree_agree(pair: &Pair, hashes: &BTreeMap<DocId, ContentHash>) {
     let process = pair.device.process.as_ref().expect("runs");
     let entries = author::entries(&pair.remote, &pair.space).expect("the peer's documents open");
     let documents = author::documents(&pair.remote, &pair.space).expect("the peer's store reads");
-    let view = View::of(&entries);
+    let view = View::of(&entries, Folds::NONE);
     let base = process.base.lock().expect("nobody panicked with it");
     for (doc, place) in view.places() {
         let (row, _) = base.on_disk(doc).unwrap_or_else(|| panic!("{place:?} is not in the base"));

@@ -11,7 +11,7 @@ use sync_core::{
         text,
     },
     ids::{ContentHash, DocId},
-    tree::View,
+    tree::{Folds, View},
 };
 
 use super::pair::Pair;
@@ -33,7 +33,7 @@ struct Held {
 impl Held {
     fn of(pair: &Pair) -> Self {
         let entries = author::entries(&pair.remote, &pair.space).expect("documents of the test are sound");
-        let view = View::of(&entries);
+        let view = View::of(&entries, Folds::NONE);
         Self { entries, view }
     }
 

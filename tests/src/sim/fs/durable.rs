@@ -75,7 +75,8 @@ impl Log {
         self.next += 1;
         let mut needs = BTreeSet::new();
         for place in places(&change) {
-            needs.extend(self.last_at.insert(place.clone(), seq));
+            // On a disk that folds names, one name is free for another that is the same only when it is gone.
+            needs.extend(self.last_at.insert((place.0, live.key(&place.1)), seq));
             needs.extend(self.made.get(&place.0));
         }
         match &change {

@@ -69,7 +69,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(config: Config, now_ns: i64, rng: &Rng) -> Self {
-        let live = Tree::new(now_ns);
+        let live = Tree::new(now_ns, config.folds);
         Self {
             config,
             durable: live.clone(),
@@ -212,7 +212,7 @@ impl State {
     }
 
     pub(super) fn remove_file(&mut self, path: &RelPath, who: Who) -> io::Result<()> {
-        let at = self.live.place(path)?;
+        let at = self.live.spelled(&self.live.place(path)?);
         let node = self.live.existing(&at)?;
         self.live.may(at.0, 3)?;
         if self.live.node(node).is_dir() {
@@ -223,7 +223,7 @@ impl State {
     }
 
     pub(super) fn remove_dir(&mut self, path: &RelPath, who: Who) -> io::Result<()> {
-        let at = self.live.place(path)?;
+        let at = self.live.spelled(&self.live.place(path)?);
         let node = self.live.existing(&at)?;
         self.live.may(at.0, 3)?;
         match &self.live.node(node).body {
@@ -241,11 +241,12 @@ impl State {
     }
 
     pub(super) fn rename(&mut self, from: &RelPath, to: &RelPath, how: Rename, who: Who) -> io::Result<()> {
-        let (from, to) = (self.live.place(from)?, self.live.place(to)?);
+        let (from, mut to) = (self.live.place(from)?, self.live.place(to)?);
         let live = &self.live;
         Tree::check_name(&to)?;
         let node = live.existing(&from)?;
-        let target = live.lookup(&to)?;
+        let mut target = live.lookup(&to)?;
+        let from = live.spelled(&from);
         match (how, target) {
             (Rename::New, Some(_)) => return failed(errno::EEXIST),
             (Rename::Exchange, None) => return failed(errno::ENOENT),
@@ -258,7 +259,13 @@ impl State {
             return failed(if how == Rename::Exchange { errno::EINVAL } else { errno::ENOTEMPTY });
         }
         if target == Some(node) {
-            return Ok(());
+            if from == to || how == Rename::Exchange {
+                return Ok(());
+            }
+            // The same name in other letters, as macOS does it; Linux would do nothing.
+            target = None;
+        } else {
+            to = live.spelled(&to);
         }
         live.may(from.0, 3)?;
         live.may(to.0, 3)?;
@@ -289,7 +296,7 @@ impl State {
 
     /// Moves a file out of the folder.
     pub(super) fn keep(&mut self, path: &RelPath, name: &str) -> io::Result<()> {
-        let from = self.live.place(path)?;
+        let from = self.live.spelled(&self.live.place(path)?);
         let node = self.live.existing(&from)?;
         self.kept += 1;
         let to = (OUTSIDE, format!("{}-{name}", self.kept).into_bytes());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Read as _};
 
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use sync_core::{
-    folder::{Fault, ingest},
+    folder::{Fault, find_folds, ingest},
     ids::ContentHash,
 };
 
@@ -411,4 +411,34 @@ proptest! {
         fs.crash(&mut rng);
         prop_assert_eq!(fs.tree(), before);
     }
+}
+
+#[test]
+fn a_disk_that_folds_names_finds_each_under_all_and_keeps_it_as_it_was_written() {
+    for folds in [Folds::NONE, Folds::ALL, Folds { case: true, form: false }, Folds { case: false, form: true }] {
+        let fs = fs_with(Config { folds, ..Config::default() });
+        fs.make_state_dirs().expect("makes");
+        assert_eq!(find_folds(&fs).expect("asks"), folds);
+        assert_eq!(fs.list(&temp_dir()).expect("lists"), [], "it leaves nothing");
+    }
+    let fs = fs_with(Config { folds: Folds::ALL, user_writes_durable: false, ..Config::default() });
+    let names = || fs.paths().into_iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>();
+    fs.make_dir(&path("Dir")).expect("makes");
+    fs.write_new(&path("dir/File"), b"1", false).expect("writes");
+    assert_eq!(names(), ["Dir", "Dir/File"]);
+    assert_eq!(fs.read(&path("DIR/FILE")).as_deref(), Some(&b"1"[..]));
+    assert_eq!(fs.write_new(&path("dir/file"), b"2", false).expect_err("is taken").fault(), Fault::Exists);
+    // Nothing of ours gets other letters by a rename to a name that is not taken; a user's program does.
+    assert_eq!(fs.rename_new(&path("Dir/File"), &path("Dir/file")).expect_err("is taken").fault(), Fault::Exists);
+    fs.user(&UserOp::Rename { from: path("dir/FILE"), to: path("Dir/file") }).expect("renames");
+    assert_eq!(names(), ["Dir", "Dir/file"]);
+    fs.write_new(&path("new"), b"3", false).expect("writes");
+    fs.exchange(&path("NEW"), &path("dir/FILE")).expect("exchanges");
+    assert_eq!(
+        (names(), fs.read(&path("Dir/file"))),
+        (vec!["Dir".into(), "Dir/file".into(), "new".into()], Some(b"3".to_vec()))
+    );
+    fs.remove_file(&path("DIR/file")).expect("removes");
+    fs.remove_dir(&path("dIR")).expect("removes");
+    assert_eq!(names(), ["new"]);
 }

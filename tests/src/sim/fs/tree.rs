@@ -7,7 +7,7 @@ use sync_core::{
     folder::{Found, FoundKind},
     limits,
     store::row::Stat,
-    tree::RelPath,
+    tree::{Folds, RelPath},
 };
 
 /// Which node; never used twice, unlike an inode.
@@ -118,12 +118,14 @@ pub(super) enum Change {
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     pub(super) nodes: BTreeMap<NodeId, Node>,
+    /// What it does not tell apart in names; it keeps them as they are written.
+    pub(super) folds: Folds,
 }
 
 impl Tree {
-    pub(super) fn new(now_ns: i64) -> Self {
+    pub(super) fn new(now_ns: i64, folds: Folds) -> Self {
         let dir = |inode| Node::new(Body::Dir(BTreeMap::new()), 0o755, inode, now_ns);
-        Self { nodes: BTreeMap::from([(ROOT, dir(2)), (OUTSIDE, dir(3))]) }
+        Self { nodes: BTreeMap::from([(ROOT, dir(2)), (OUTSIDE, dir(3))]), folds }
     }
 
     /// A node that some directory, handle or change names.
@@ -199,7 +201,22 @@ impl Tree {
         if name.len() > limits::COMPONENT_BYTES_MAX {
             return failed(ENAMETOOLONG);
         }
-        Ok(self.entries(*dir).get(name).copied())
+        Ok(self.entries(*dir).get(&self.spelled(at).1).copied())
+    }
+
+    /// What names have in common that are one here. Names that are no text are each their own.
+    pub(super) fn key(&self, name: &Name) -> Name {
+        std::str::from_utf8(name).map_or_else(|_| name.clone(), |text| self.folds.key(text).as_bytes().to_vec())
+    }
+
+    /// A place as it is written, if something stands there under a name that is the same one here.
+    pub(super) fn spelled(&self, at: &Place) -> Place {
+        let entries = self.entries(at.0);
+        if !self.folds.any() || entries.contains_key(&at.1) {
+            return at.clone();
+        }
+        let key = self.key(&at.1);
+        (at.0, entries.keys().find(|name| self.key(name) == key).unwrap_or(&at.1).clone())
     }
 
     pub(super) fn existing(&self, at: &Place) -> io::Result<NodeId> {

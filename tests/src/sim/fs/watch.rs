@@ -60,6 +60,9 @@ pub(super) struct Watch {
     rng: Rng,
 }
 
+/// Events that have a name in other letters, on a disk that folds them.
+const SHOUTED_PER_MILLE: u64 = 200;
+
 impl Watch {
     pub(super) fn new(rng: Rng) -> Self {
         Self { faults: WatchFaults::default(), queue: VecDeque::new(), watched: BTreeSet::new(), on: false, rng }
@@ -91,7 +94,9 @@ impl Watch {
         let event = if path == temp_dir() {
             WatchEvent::Temp(name)
         } else {
-            let path = path.join(&name);
+            // Of a disk that folds names events may have them as somebody wrote them once.
+            let shouted = live.folds.case && self.rng.chance(SHOUTED_PER_MILLE);
+            let path = path.join(&if shouted { name.to_uppercase() } else { name });
             if path.components().iter().any(|component| is_reserved(component)) {
                 return;
             }
