@@ -350,6 +350,12 @@ impl Again {
         }
         for (folder, _) in tables.folders()?.into_iter().filter(|(_, row)| row.space == new.row.id) {
             for (doc, mut base) in tables.bases(folder)? {
+                if tables.document(new.handle, &doc)?.is_none() {
+                    // It was made in commits of somebody else that went: its file is taken in as a new one, so that no byte
+                    // is lost and nothing keeps its place for ever.
+                    tables.remove_base(folder, &doc)?;
+                    continue;
+                }
                 let intent = base.intent.as_ref().map_or(&[][..], |intent| &intent.heads);
                 if base.heads.iter().chain(intent).all(|head| head.0 == doc.0) {
                     continue;
