@@ -357,12 +357,14 @@ impl Node {
         };
         let space = held.space();
         let path = held.path().join(sync_core::tree::STATE_DIR);
+        // What stands there may be another folder by now, whose marker is not ours to remove.
+        let is_there = Disk::identity_of(held.path()).is_ok_and(|found| found == Some(held.row.root));
         self.0.engine.remove_mailbox(&space);
         self.0.folders.remove(&space);
         tokio::task::spawn_blocking(move || held.stop()).await.map_err(|_| NodeError::Stopped)?;
         self.0.engine.command(Command::RemoveFolder { folder: handle }).await?;
         self.0.engine.command(Command::LeaveSpace { space }).await?;
-        if let Err(error) = std::fs::remove_dir_all(&path) {
+        if is_there && let Err(error) = std::fs::remove_dir_all(&path) {
             warn!(%error, "the marker of a removed folder stays");
         }
         Ok(())
@@ -582,7 +584,8 @@ impl Node {
         let unusable =
             |error: std::io::Error| NodeError::Directory { path: PathBuf::from(&row.path), reason: error.to_string() };
         let (space_handle, replica) = self.space_row(&row.space)?;
-        let disk = Disk::open(Path::new(&row.path)).map_err(unusable)?;
+        // One that is not there is awaited: its folder stands still until it is back.
+        let disk = Disk::awaited(Path::new(&row.path));
         let shared = Arc::new(FolderShared {
             disk: Arc::new(disk),
             base: Arc::default(),

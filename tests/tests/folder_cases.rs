@@ -49,6 +49,19 @@ fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
 }
 
 /// The status for people.
+/// The same for what comes to a daemon by itself: it has nothing to wait for until then, so that no wait would take a while.
+#[track_caller]
+fn arrives(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
+    // Each takes ten milliseconds and more, where nothing else runs.
+    for _ in 0..4_000 {
+        if done() {
+            return;
+        }
+        daemon.kith(&["daemon", "status"]);
+    }
+    panic!("never {what}: {}\n{}", words(daemon), daemon.log());
+}
+
 fn words(daemon: &Daemon) -> String {
     String::from_utf8_lossy(&daemon.kith(&["status"]).stdout).into_owned()
 }

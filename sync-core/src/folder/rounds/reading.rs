@@ -403,6 +403,20 @@ impl Rounds {
     }
 
     fn was_empty(&self, doc: &DocId) -> bool {
+    /// Why nothing can be taken in or written at a path: something stands there, or in the place of a directory above, that
+    /// cannot be synced.
+    pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
+        if let Some(reason) = self.scan_problems.get(path) {
+            return Some(reason.clone());
+        }
+        let above = self.scan_problems.iter().filter(|(at, _)| at.contains(path));
+        let is_dir = |at: &RelPath| {
+            let found = self.parts.fs.look(at).ok().flatten();
+            found.is_none_or(|found| found.kind == FoundKind::Dir)
+        };
+        above.into_iter().find(|(at, _)| !is_dir(at)).map(|(_, reason)| reason.clone())
+    }
+
         lock(&self.parts.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
     }
 

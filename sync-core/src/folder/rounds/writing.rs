@@ -198,8 +198,8 @@ impl Rounds {
             }
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
             // Looking again would find the same: what stands there cannot be taken in.
-            Some(Applied::Dirty(path)) if self.scan_problems.contains_key(&path) => {
-                let reason = self.scan_problems[&path].clone();
+            Some(Applied::Dirty(path)) if self.in_the_way(&path).is_some() => {
+                let reason = self.in_the_way(&path).unwrap_or_default();
                 self.write_problems.insert(path, reason);
             }
             Some(Applied::Dirty(path)) => {
