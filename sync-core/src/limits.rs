@@ -233,6 +233,14 @@ pub const SETTLE_MS_MAX: u64 = 2_000;
 pub const RESCAN_EVERY_MS: u64 = 600_000;
 /// A folder whose root is not there, or not readable, looks for it this often.
 pub const HALTED_EVERY_MS: u64 = 10_000;
+/// Where nothing tells of changes, the disk is looked at this often: somebody who saves and looks at the other machine
+/// waits that long.
+pub const POLL_EVERY_MS: u64 = 5_000;
+/// A look that took long is followed by a pause so many times as long: large folders and slow disks are not read all the
+/// time.
+pub const POLL_PAUSE_TIMES: u64 = 20;
+/// Directories that cannot be watched and are looked into one by one; where there are more, the whole folder is.
+pub const UNWATCHED_LISTED_MAX: usize = 256;
 /// What could not be submitted because its document cannot be read is tried again after this, by a full scan: rarely, for
 /// it is a fault of ours that seldom mends itself.
 pub const UNREADABLE_RETRY_MS: u64 = 60_000;

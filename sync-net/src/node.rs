@@ -450,6 +450,7 @@ impl Node {
             held: held(&report),
             conflicts: report.conflicts,
             problems,
+            polled: report.polled,
             repairs: space.map(|space| self.repairs(space)).unwrap_or_default(),
             peers,
             progress: first_sync.then_some(Progress { files_done: report.files, files_total: report.files_wanted }),
@@ -479,12 +480,23 @@ impl Node {
         }
     }
 
-    /// What was saved before a wait began counts for it: so the watchers first have to tell everything that they know.
+    /// What was saved before a wait began counts for it: so the watchers first have to tell everything that they know, and
+    /// what they do not is looked at.
     fn drop_cookies(&self) -> Vec<(Arc<Mailbox>, u64)> {
         let running = lock(&self.0.running);
-        let watched = running.values().filter(|folder| lock(&folder.shared.report).watched);
-        watched
+        running
+            .values()
             .filter_map(|folder| {
+                let (sees_cookies, told_all) = {
+                    let report = lock(&folder.shared.report);
+                    (report.sees_cookies, report.told_all)
+                };
+                if !told_all {
+                    folder.mailbox.scan();
+                }
+                if !sees_cookies {
+                    return None;
+                }
                 let cookie = folder.mailbox.new_cookie();
                 // A folder whose disk cannot be written says so in its own way.
                 folder.shared.drop_cookie(cookie).ok()?;

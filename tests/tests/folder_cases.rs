@@ -7,6 +7,7 @@ mod apart;
 mod rights;
 mod roots;
 mod saving;
+mod watches;
 mod watching;
 
 use std::{fs, path::Path};
@@ -48,7 +49,6 @@ fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
     panic!("never {what}: {}\n{}", words(daemon), daemon.log());
 }
 
-/// The status for people.
 /// The same for what comes to a daemon by itself: it has nothing to wait for until then, so that no wait would take a while.
 #[track_caller]
 fn arrives(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
@@ -62,6 +62,7 @@ fn arrives(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
     panic!("never {what}: {}\n{}", words(daemon), daemon.log());
 }
 
+/// The status for people.
 fn words(daemon: &Daemon) -> String {
     String::from_utf8_lossy(&daemon.kith(&["status"]).stdout).into_owned()
 }

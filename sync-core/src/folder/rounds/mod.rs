@@ -324,6 +324,12 @@ impl Rounds {
     #[must_use]
     pub fn report(&self) -> Report {
         let (files, bytes) = lock(&self.parts.base).totals();
+    /// Whether the folder stands still.
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        self.halted.is_some()
+    }
+
         let view = self.documents.view();
         let files_wanted = view
             .places()
