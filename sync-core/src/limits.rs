@@ -264,6 +264,16 @@ pub const FIGHT_WRITES: usize = 3;
 /// For how long: long enough for people to notice, short enough for those who both just type.
 pub const FIGHT_REST_MS: u64 = 30_000;
 
+/// A save that comes later than this after others replaced a version is no edit of that version any more: the longer
+/// ago, the likelier it is that somebody has seen the new one and takes it back.
+pub const STALE_SAVE_MS: u64 = 600_000;
+/// Replaced versions of one file that a save is compared with; each costs reading it and two diffs.
+pub const STALE_VERSIONS_MAX: usize = 4;
+/// Files of which replaced versions are known, as heads: less than a megabyte.
+pub const STALE_FILES_MAX: usize = 1024;
+/// Texts above this are not compared with replaced versions: people type in smaller ones.
+pub const STALE_TEXT_BYTES_MAX: u64 = 256 * 1024;
+
 /// Free space that is not taken by what others send: a full disk fails everybody else on it.
 pub const SPACE_RESERVE_MIN: u64 = 64 << 20;
 /// On large disks one part in so many is. Never more than a tenth, for disks that are small.

@@ -35,6 +35,7 @@ use super::{
     apply::{Applier, Aside},
     disk::{state_path, temp_dir},
     rails::{Fights, Space},
+    stale::Versions,
 };
 use crate::{
     doc::{DocError, entry::Kind},
@@ -146,6 +147,8 @@ pub struct Rounds {
     settled: Option<u64>,
     holding: Holding,
     fights: Fights,
+    /// What editors may still show of files that others changed.
+    versions: Versions,
     /// What the disk can take, as of the plan that is carried out.
     room: Option<Space>,
     halted: Option<String>,
@@ -213,6 +216,7 @@ impl Rounds {
             settled: None,
             holding: Holding::default(),
             fights: Fights::default(),
+            versions: Versions::default(),
             room: None,
             halted: None,
             recovered: false,
@@ -320,16 +324,16 @@ impl Rounds {
         self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).chain(retry).min()
     }
 
-    /// What there is to tell.
-    #[must_use]
-    pub fn report(&self) -> Report {
-        let (files, bytes) = lock(&self.parts.base).totals();
     /// Whether the folder stands still.
     #[must_use]
     pub const fn is_halted(&self) -> bool {
         self.halted.is_some()
     }
 
+    /// What there is to tell.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let (files, bytes) = lock(&self.parts.base).totals();
         let view = self.documents.view();
         let files_wanted = view
             .places()

@@ -201,6 +201,7 @@ impl Rounds {
             space: self.parts.space,
             replica: self.parts.replica,
             folder: self.parts.folder,
+            versions: (&self.versions, host.now().mono_ms),
         };
         let result = work(&mut ingest);
         drop(base);
@@ -402,7 +403,6 @@ impl Rounds {
         Ok(())
     }
 
-    fn was_empty(&self, doc: &DocId) -> bool {
     /// Why nothing can be taken in or written at a path: something stands there, or in the place of a directory above, that
     /// cannot be synced.
     pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
@@ -417,6 +417,7 @@ impl Rounds {
         above.into_iter().find(|(at, _)| !is_dir(at)).map(|(_, reason)| reason.clone())
     }
 
+    fn was_empty(&self, doc: &DocId) -> bool {
         lock(&self.parts.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
     }
 
@@ -470,6 +471,9 @@ impl Rounds {
                         again.extend(before);
                     } else {
                         base.set(doc, row);
+                        if is_edit {
+                            self.versions.forget(&doc);
+                        }
                         let after = base.path_of(&doc);
                         let reason = match (&before, &after) {
                             (None, Some(_)) => "it is new on the disk",

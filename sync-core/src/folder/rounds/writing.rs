@@ -290,10 +290,11 @@ impl Rounds {
             self.put_rows(host, intents)?;
             probe::reach("write.after-intent");
             for (doc, ready, in_history) in prepared {
-                let replaced = lock(&self.parts.base).on_disk(&doc).is_some();
+                let replaced = lock(&self.parts.base).on_disk(&doc).map(|(row, _)| row.clone());
                 let applied = self.apply(host, |applier| applier.commit(ready, in_history));
-                if replaced && matches!(applied, Applied::Done(..)) {
+                if let (Some(was), Applied::Done(..)) = (&replaced, &applied) {
                     self.did_harm(host, doc, true);
+                    self.versions.displaced(doc, was, host.now().mono_ms);
                 }
                 self.note(host, Some(applied), noted);
             }
