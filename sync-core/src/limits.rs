@@ -233,6 +233,14 @@ pub const SETTLE_MS_MAX: u64 = 2_000;
 pub const RESCAN_EVERY_MS: u64 = 600_000;
 /// A folder whose root is not there, or not readable, looks for it this often.
 pub const HALTED_EVERY_MS: u64 = 10_000;
+/// Where nothing tells of changes, the disk is looked at this often: somebody who saves and looks at the other machine
+/// waits that long.
+pub const POLL_EVERY_MS: u64 = 5_000;
+/// A look that took long is followed by a pause so many times as long: large folders and slow disks are not read all the
+/// time.
+pub const POLL_PAUSE_TIMES: u64 = 20;
+/// Directories that cannot be watched and are looked into one by one; where there are more, the whole folder is.
+pub const UNWATCHED_LISTED_MAX: usize = 256;
 /// What could not be submitted because its document cannot be read is tried again after this, by a full scan: rarely, for
 /// it is a fault of ours that seldom mends itself.
 pub const UNREADABLE_RETRY_MS: u64 = 60_000;
@@ -258,6 +266,16 @@ pub const FIGHT_WINDOW_MS: u64 = 15_000;
 pub const FIGHT_WRITES: usize = 3;
 /// For how long: long enough for people to notice, short enough for those who both just type.
 pub const FIGHT_REST_MS: u64 = 30_000;
+
+/// A save that comes later than this after others replaced a version is no edit of that version any more: the longer
+/// ago, the likelier it is that somebody has seen the new one and takes it back.
+pub const STALE_SAVE_MS: u64 = 600_000;
+/// Replaced versions of one file that a save is compared with; each costs reading it and two diffs.
+pub const STALE_VERSIONS_MAX: usize = 4;
+/// Files of which replaced versions are known, as heads: less than a megabyte.
+pub const STALE_FILES_MAX: usize = 1024;
+/// Texts above this are not compared with replaced versions: people type in smaller ones.
+pub const STALE_TEXT_BYTES_MAX: u64 = 256 * 1024;
 
 /// Free space that is not taken by what others send: a full disk fails everybody else on it.
 pub const SPACE_RESERVE_MIN: u64 = 64 << 20;

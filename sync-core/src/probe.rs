@@ -122,6 +122,8 @@ mod set {
         "engine.taken-in",
         "engine.appended",
         "engine.rows-written",
+        "watch.event",
+        "folder.round",
         "ingest.looked",
         "ingest.read",
         "ingest.before-edit",
@@ -160,7 +162,7 @@ mod set {
         static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
     }
 
-    /// What a process does right before it ends at a point.
+    /// What a process does right before it ends at a point; one that panics ends the thread alone.
     pub type LastWords = fn();
 
     static ARMED: OnceLock<(String, u64, LastWords)> = OnceLock::new();

@@ -30,7 +30,8 @@ pub use folder::HeldDecision;
 pub use invite::{Invite, InviteError};
 pub use node::{Joined, Node, NodeBuilder, Shared, Traffic};
 pub use status::{
-    ConflictStatus, FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, ProblemStatus, Progress,
+    ConflictStatus, FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, PolledStatus, ProblemStatus,
+    Progress,
 };
 pub use sync_core::{
     ids::{DeviceId, SpaceId},

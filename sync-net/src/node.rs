@@ -357,12 +357,14 @@ impl Node {
         };
         let space = held.space();
         let path = held.path().join(sync_core::tree::STATE_DIR);
+        // What stands there may be another folder by now, whose marker is not ours to remove.
+        let is_there = Disk::identity_of(held.path()).is_ok_and(|found| found == Some(held.row.root));
         self.0.engine.remove_mailbox(&space);
         self.0.folders.remove(&space);
         tokio::task::spawn_blocking(move || held.stop()).await.map_err(|_| NodeError::Stopped)?;
         self.0.engine.command(Command::RemoveFolder { folder: handle }).await?;
         self.0.engine.command(Command::LeaveSpace { space }).await?;
-        if let Err(error) = std::fs::remove_dir_all(&path) {
+        if is_there && let Err(error) = std::fs::remove_dir_all(&path) {
             warn!(%error, "the marker of a removed folder stays");
         }
         Ok(())
@@ -448,6 +450,7 @@ impl Node {
             held: held(&report),
             conflicts: report.conflicts,
             problems,
+            polled: report.polled,
             repairs: space.map(|space| self.repairs(space)).unwrap_or_default(),
             peers,
             progress: first_sync.then_some(Progress { files_done: report.files, files_total: report.files_wanted }),
@@ -477,12 +480,23 @@ impl Node {
         }
     }
 
-    /// What was saved before a wait began counts for it: so the watchers first have to tell everything that they know.
+    /// What was saved before a wait began counts for it: so the watchers first have to tell everything that they know, and
+    /// what they do not is looked at.
     fn drop_cookies(&self) -> Vec<(Arc<Mailbox>, u64)> {
         let running = lock(&self.0.running);
-        let watched = running.values().filter(|folder| lock(&folder.shared.report).watched);
-        watched
+        running
+            .values()
             .filter_map(|folder| {
+                let (sees_cookies, told_all) = {
+                    let report = lock(&folder.shared.report);
+                    (report.sees_cookies, report.told_all)
+                };
+                if !told_all {
+                    folder.mailbox.scan();
+                }
+                if !sees_cookies {
+                    return None;
+                }
                 let cookie = folder.mailbox.new_cookie();
                 // A folder whose disk cannot be written says so in its own way.
                 folder.shared.drop_cookie(cookie).ok()?;
@@ -582,7 +596,8 @@ impl Node {
         let unusable =
             |error: std::io::Error| NodeError::Directory { path: PathBuf::from(&row.path), reason: error.to_string() };
         let (space_handle, replica) = self.space_row(&row.space)?;
-        let disk = Disk::open(Path::new(&row.path)).map_err(unusable)?;
+        // One that is not there is awaited: its folder stands still until it is back.
+        let disk = Disk::awaited(Path::new(&row.path));
         let shared = Arc::new(FolderShared {
             disk: Arc::new(disk),
             base: Arc::default(),

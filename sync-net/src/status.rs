@@ -44,6 +44,8 @@ pub struct FolderStatus {
     pub problems: Vec<ProblemStatus>,
     /// What waits for somebody's word, if anything does.
     pub held: Option<HeldStatus>,
+    /// Why changes on this disk show within seconds instead of at once, if they do.
+    pub polled: Option<PolledStatus>,
     /// Histories that came in two versions, as after a store was copied or restored, and what was done.
     pub repairs: Vec<RepairStatus>,
     /// The other members.
@@ -128,6 +130,15 @@ pub struct ProblemStatus {
     pub path: String,
     /// Why.
     pub reason: String,
+}
+
+/// Part of a folder is looked into now and then, because nothing tells of what changes in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolledStatus {
+    /// Why.
+    pub reason: String,
+    /// What helps, if anything does.
+    pub hint: Option<String>,
 }
 
 /// Another member.

@@ -8,6 +8,7 @@ mod folding;
 mod rights;
 mod roots;
 mod saving;
+mod watches;
 mod watching;
 
 use std::{fs, path::Path};
@@ -45,6 +46,19 @@ fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
             return;
         }
         daemon.kith(&["wait", "--synced", "--timeout", "200ms"]);
+    }
+    panic!("never {what}: {}\n{}", words(daemon), daemon.log());
+}
+
+/// The same for what comes to a daemon by itself: it has nothing to wait for until then, so that no wait would take a while.
+#[track_caller]
+fn arrives(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
+    // Each takes ten milliseconds and more, where nothing else runs.
+    for _ in 0..4_000 {
+        if done() {
+            return;
+        }
+        daemon.kith(&["daemon", "status"]);
     }
     panic!("never {what}: {}\n{}", words(daemon), daemon.log());
 }

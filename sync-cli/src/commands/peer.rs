@@ -90,6 +90,7 @@ mod tests {
             conflicts: Vec::new(),
             problems: Vec::new(),
             held: None,
+            polled: None,
             repairs: Vec::new(),
             peers: vec![Peer { device: "ab".to_owned(), name: "laptop".to_owned(), connected, synced: true }],
             progress: None,

@@ -157,6 +157,12 @@ fn details(folder: &Folder) -> String {
         }
         text.push_str(&format!("\n  hint: kith folder approve {name}, or to undo them: kith folder reject {name}"));
     }
+    if let Some(polled) = &folder.polled {
+        text.push_str(&format!("\n\nchanges in {} show within seconds, not at once: {}", folder.name, polled.reason));
+        if let Some(hint) = &polled.hint {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+    }
     let mut list = |word: &str, number: usize, lines: &mut dyn Iterator<Item = String>, hint: &str| {
         if number == 0 {
             return;
@@ -228,6 +234,7 @@ mod tests {
             conflicts: Vec::new(),
             problems: Vec::new(),
             held: None,
+            polled: None,
             repairs: Vec::new(),
             peers: vec![peer("laptop", false, false)],
             progress: None,
@@ -246,7 +253,7 @@ mod tests {
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
-                "commits": 5, "conflicts": [], "problems": [], "held": null, "repairs": [], "progress": null,
+                "commits": 5, "conflicts": [], "problems": [], "held": null, "polled": null, "repairs": [], "progress": null,
                 "peers": [{ "device": "ab", "name": "laptop", "connected": false, "synced": false }],
             }],
         });

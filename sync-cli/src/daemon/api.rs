@@ -116,12 +116,23 @@ pub struct Folder {
     pub problems: Vec<Problem>,
     /// What waits for somebody's word, if anything does.
     pub held: Option<Held>,
+    /// Why changes on this disk show within seconds instead of at once, if they do.
+    pub polled: Option<Polled>,
     /// Histories that came in two versions, as after a store was copied or restored, and what was done.
     pub repairs: Vec<Repair>,
     /// The other members.
     pub peers: Vec<Peer>,
     /// How far a first sync is, while there is one.
     pub progress: Option<Progress>,
+}
+
+/// Part of a folder is looked into now and then, because nothing tells of what changes in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polled {
+    /// Why.
+    pub reason: String,
+    /// What helps, if anything does.
+    pub hint: Option<String>,
 }
 
 /// Deletes and overwrites that were too many at once.
@@ -466,6 +477,7 @@ impl From<FolderStatus> for Folder {
             conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
             problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
             held: status.held.map(Into::into),
+            polled: status.polled.map(|polled| Polled { reason: polled.reason, hint: polled.hint }),
             repairs: status
                 .repairs
                 .into_iter()

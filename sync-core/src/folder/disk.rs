@@ -1,20 +1,25 @@
 //! The real disk: every operation relative to a handle of the root, no link followed in any component.
 //!
 //! The directory of a path is opened with `openat2` and `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`, so that a component
-//! that somebody swaps for a link between two operations makes the second fail instead of leaving the folder.
+//! that somebody swaps for a link between two operations makes the second fail instead of leaving the folder. `remote` knows
+//! file systems that tell of nothing.
+
+mod remote;
 
 use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
     fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags},
     io::Errno,
 };
+
+pub use remote::is_remote;
 
 use super::{
     fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed, find_folds},
@@ -29,10 +34,34 @@ use crate::{
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 const DIR_MODE: Mode = Mode::from_raw_mode(0o777);
 
+/// The directory that a disk works in, and which one that is.
+#[derive(Debug)]
+struct Root {
+    dir: Arc<OwnedFd>,
+    /// Device number, inode, and the mount that it was reached by: a disk that was unplugged and comes back is another
+    /// mount, and the handle into the old one is good for nothing.
+    identity: (u64, u64, u64),
+}
+
+impl Root {
+    /// Opens what stands at a path; `None` when no directory does.
+    fn at(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let dir = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let looked = rustix::fs::statx(&dir, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID)?;
+        let device = rustix::fs::makedev(looked.stx_dev_major, looked.stx_dev_minor);
+        Ok(Some(Self { dir: Arc::new(dir), identity: (device, looked.stx_ino, looked.stx_mnt_id) }))
+    }
+}
+
 /// A directory on disk.
 #[derive(Debug)]
 pub struct Disk {
-    root: OwnedFd,
+    root: Mutex<Option<Root>>,
     path: PathBuf,
     /// Holds the lock on the directory as long as it is open.
     claim: Mutex<Option<OwnedFd>>,
@@ -44,13 +73,41 @@ impl Disk {
     /// # Errors
     /// When it is not there or is none.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let root = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, path: path.to_owned(), claim: Mutex::default() })
+        let disk = Self::awaited(path);
+        match disk.find_root()? {
+            Some(_) => Ok(disk),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// A root that need not be there yet: nothing is found in it until [`Fs::root_identity`] was asked when it was.
+    #[must_use]
+    pub fn awaited(path: &Path) -> Self {
+        Self { root: Mutex::default(), path: path.to_owned(), claim: Mutex::default() }
     }
 
     /// Gives up what [`Fs::claim`] took.
     pub fn release(&self) {
-        *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *locked(&self.claim) = None;
+    }
+
+    /// Looks at what stands at the root's place now, and goes on in that one if it is another one than before.
+    fn find_root(&self) -> io::Result<Option<(u64, u64)>> {
+        let found = Root::at(&self.path)?;
+        let Some(found) = found else { return Ok(None) };
+        let (device, inode, _) = found.identity;
+        let is_other = locked(&self.root).as_ref().is_none_or(|root| root.identity != found.identity);
+        if is_other {
+            *locked(&self.root) = Some(found);
+            // The lock was of the other one.
+            self.release();
+        }
+        Ok(Some((device, inode)))
+    }
+
+    fn root(&self) -> io::Result<Arc<OwnedFd>> {
+        let root = locked(&self.root);
+        root.as_ref().map(|root| Arc::clone(&root.dir)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Where the root is.
@@ -77,8 +134,7 @@ impl Disk {
     /// When it is not there or cannot be read.
     pub fn open_file(&self, path: &RelPath) -> io::Result<File> {
         let (dir, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        Ok(File::from(rustix::fs::openat(self.dir(&dir)?, name, flags, Mode::empty())?))
+        open_regular(&self.dir(&dir)?, name)
     }
 
     /// Opens a regular file to read and write at any place, and makes it where it is not there.
@@ -87,16 +143,17 @@ impl Disk {
     /// When the disk fails.
     pub fn open_or_create(&self, path: &RelPath) -> io::Result<File> {
         let (dir, name) = path.split().ok_or(io::ErrorKind::InvalidInput)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(self.dir(&dir)?, name, flags, FILE_MODE)?))
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        regular(rustix::fs::openat(self.dir(&dir)?, name, flags, FILE_MODE)?)
     }
 
     fn dir(&self, path: &RelPath) -> io::Result<OwnedFd> {
+        let root = self.root()?;
         if path.is_root() {
-            return Ok(rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+            return Ok(rustix::fs::openat(&root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
         }
         Ok(rustix::fs::openat2(
-            &self.root,
+            &root,
             path.components().join("/"),
             OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
@@ -125,6 +182,32 @@ impl Disk {
             Ok(rustix::fs::renameat_with(from_dir, from_name, &to_dir, to_name, flags)?)
         })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a regular file to read. Its type is looked at first, since to open a device can already do something; and again
+/// once it is open, since another one may have taken its place. A pipe without a writer is not waited for.
+fn open_regular(dir: &OwnedFd, name: &str) -> io::Result<File> {
+    let looked = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?;
+    check_regular(u32::from(looked.stx_mode))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    regular(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// What is open, if it is a regular file.
+fn regular(file: OwnedFd) -> io::Result<File> {
+    check_regular(rustix::fs::fstat(&file)?.st_mode)?;
+    Ok(File::from(file))
+}
+
+fn check_regular(mode: u32) -> io::Result<()> {
+    if FileType::from_raw_mode(mode) == FileType::RegularFile {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
 }
 
 /// The path of our own directory in a folder.
@@ -233,11 +316,7 @@ impl Fs for Disk {
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn FileRead>, FsError> {
-        self.at("open", path, |dir, name| {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-            Ok(Box::new(DiskFile(File::from(file))) as Box<dyn FileRead>)
-        })
+        self.at("open", path, |dir, name| Ok(Box::new(DiskFile(open_regular(dir, name)?)) as Box<dyn FileRead>))
     }
 
     fn read_link(&self, path: &RelPath) -> Result<String, FsError> {
@@ -270,8 +349,8 @@ impl Fs for Disk {
     fn create(&self, path: &RelPath) -> Result<Box<dyn FileWrite>, FsError> {
         self.at("write", path, |dir, name| {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(dir, name, flags, FILE_MODE)?;
-            Ok(Box::new(DiskFile(File::from(file))) as Box<dyn FileWrite>)
+            let file = rustix::fs::openat(dir, name, flags | OFlags::NONBLOCK, FILE_MODE)?;
+            Ok(Box::new(DiskFile(regular(file)?)) as Box<dyn FileWrite>)
         })
     }
 
@@ -338,11 +417,11 @@ impl Fs for Disk {
     }
 
     fn root_identity(&self) -> io::Result<Option<(u64, u64)>> {
-        Self::identity_of(&self.path)
+        self.find_root()
     }
 
     fn space(&self) -> io::Result<Space> {
-        let held = rustix::fs::fstatvfs(&self.root)?;
+        let held = rustix::fs::fstatvfs(self.root()?)?;
         // What the system keeps for the administrator is not free to us.
         let bytes = |blocks: u64| blocks.saturating_mul(held.f_frsize);
         Ok(Space { free: bytes(held.f_bavail), total: bytes(held.f_blocks) })
@@ -353,13 +432,14 @@ impl Fs for Disk {
     }
 
     fn claim(&self) -> bool {
-        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claim = locked(&self.claim);
         if claim.is_some() {
             return true;
         }
         // A lock is of an open file, and the handle of the root is none. It ends with the process, however that ends.
         let lock = || {
-            let dir = rustix::fs::openat(&self.root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let root = self.root().map_err(|_not_there| Errno::NOENT)?;
+            let dir = rustix::fs::openat(&root, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
             Ok(dir)
         };
@@ -446,6 +526,44 @@ mod tests {
         assert!(was.is_some());
         std::fs::rename(&inner, outer.path().join("elsewhere")).expect("renames");
         assert_eq!(disk.root_identity().expect("looks"), None);
+    }
+
+    #[test]
+    fn a_root_that_is_awaited_is_empty_until_it_is_found_there() {
+        let (outer, _) = disk();
+        let inner = outer.path().join("folder");
+        let disk = Disk::awaited(&inner);
+        assert_eq!(disk.root_identity().expect("looks"), None);
+        assert_eq!(disk.look(&path("f")).expect("looks"), None);
+        assert_eq!(disk.list(&RelPath::root()).expect_err("nothing to list").fault(), Fault::NotFound);
+        std::fs::create_dir(&inner).expect("makes");
+        std::fs::write(inner.join("f"), "x").expect("writes");
+        assert_eq!(disk.look(&path("f")).expect("looks"), None, "nobody has asked whether it is there");
+        assert_eq!(disk.root_identity().expect("looks"), Disk::identity_of(&inner).expect("looks"));
+        assert!(disk.look(&path("f")).expect("looks").is_some());
+        assert!(disk.claim());
+        // Another one in its place is worked in once somebody asked which one is there, and has to be claimed anew.
+        std::fs::rename(&inner, outer.path().join("elsewhere")).expect("renames");
+        std::fs::create_dir(&inner).expect("makes");
+        assert!(disk.look(&path("f")).expect("looks").is_some());
+        assert_eq!(disk.root_identity().expect("looks"), Disk::identity_of(&inner).expect("looks"));
+        assert_eq!(disk.look(&path("f")).expect("looks"), None);
+        let other = Disk::open(&outer.path().join("elsewhere")).expect("opens");
+        assert!(other.claim(), "nobody holds the old one any more");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened_and_not_waited_for() {
+        let (dir, disk) = disk();
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().expect("mkfifo runs");
+        assert!(made.success());
+        std::fs::create_dir(dir.path().join("d")).expect("makes");
+        for name in ["pipe", "d"] {
+            assert!(disk.open(&path(name)).is_err(), "{name}");
+            assert!(disk.open_file(&path(name)).is_err(), "{name}");
+            assert!(disk.open_or_create(&path(name)).is_err(), "{name}");
+            assert!(disk.create(&path(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Reading files is a step of its own ([`load`]), which hosts run on several threads.
 
 mod reviving;
+mod stale;
 
 use std::{collections::BTreeMap, io::Read as _};
 
@@ -15,6 +16,7 @@ pub use reviving::kind_word;
 use super::{
     Base, Documents, Found, FoundKind, Fs, FsError,
     local::{Into, Made, Moved},
+    stale::Versions,
 };
 use crate::{
     commit::Item,
@@ -129,6 +131,8 @@ pub struct Ingest<'a> {
     pub replica: ReplicaId,
     /// The folder's handle.
     pub folder: u32,
+    /// What editors may still show, and the time.
+    pub versions: (&'a Versions, u64),
 }
 
 impl Ingest<'_> {
@@ -385,6 +389,9 @@ impl Ingest<'_> {
             row.hash = loaded.hash;
             let writes = content_writes(&loaded);
             return Ok(Some(self.ready(doc, Vec::new(), Some(row), writes)));
+        }
+        if let Some(ready) = self.stale_save(doc, &row, &loaded, same_bytes, same_exec)? {
+            return Ok(Some(ready));
         }
         self.edit_file(doc, row, loaded, same_bytes, same_exec).map(Some)
     }

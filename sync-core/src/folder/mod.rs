@@ -21,6 +21,7 @@ pub mod plan;
 pub mod rails;
 mod recover;
 pub mod rounds;
+pub mod stale;
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,7 @@ use crate::{
     doc::entry::Kind,
     ids::DocId,
     store::row::BaseRow,
-    tree::{RelPath, check_name},
+    tree::{RelPath, check_link, check_name},
 };
 
 /// Something on disk that the base does not know at this place.
@@ -200,7 +200,11 @@ impl<'a> Observer<'a> {
         let path = at.join(name);
         let known = self.base.child(dir, name);
         match self.fs.look(&path)? {
-            None => self.looks.vanished.extend(known),
+            None => match self.not_a_directory(&at)? {
+                // Something else stands in the place of a directory above: that is to be looked at.
+                Some(above) => self.path(&above)?,
+                None => self.looks.vanished.extend(known),
+            },
             Some(found) => {
                 if self.ignored.covers(&path, found.kind == FoundKind::Dir) {
                     return Ok(());
@@ -235,6 +239,28 @@ impl<'a> Observer<'a> {
         let known = known.filter_map(|doc| Some((&base.row(&doc)?.name, doc))).collect();
         self.compare_all(dir, path, listed, known, |path, is_dir| ignored.covers(path, is_dir));
         Ok(())
+    }
+
+    /// The first component of a path at which something stands that is no directory.
+    fn not_a_directory(&self, path: &RelPath) -> Result<Option<RelPath>, FsError> {
+        let mut at = RelPath::root();
+        for component in path.components() {
+            at = at.join(component);
+            match self.fs.look(&at)? {
+                Some(found) if found.kind != FoundKind::Dir => return Ok(Some(at)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why a link cannot be an entry, if it cannot.
+    fn fault_of_link(&self, path: &RelPath) -> Option<String> {
+        match self.fs.read_link(path) {
+            Ok(target) => check_link(path, &target).err().map(|fault| fault.to_string()),
+            Err(error) => Some(error.reason()),
+        }
     }
 
     /// The name of something that can become an entry; else it is a problem.
@@ -272,6 +298,14 @@ impl<'a> Observer<'a> {
                 }
             }
             other => {
+                if other.is_some()
+                    && found.kind == FoundKind::Link
+                    && let Some(reason) = self.fault_of_link(path)
+                {
+                    // What cannot be synced stands in the place of an entry, which is not deleted by that.
+                    self.looks.problems.push(Problem { path: path.clone(), reason });
+                    return;
+                }
                 self.looks.vanished.extend(other.map(|(doc, _)| doc));
                 if !self.appeared.insert(path.clone()) {
                     return;

@@ -4,6 +4,7 @@ pub(crate) mod requests;
 mod taken;
 pub(crate) mod trash;
 mod watcher;
+mod watching;
 mod worker;
 
 use std::{
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actor::lock,
-    status::{ConflictStatus, ProblemStatus},
+    status::{ConflictStatus, PolledStatus, ProblemStatus},
 };
 
 use requests::Request;
@@ -70,8 +71,12 @@ pub(crate) struct Mail {
     pub(crate) docs: BTreeSet<DocId>,
     pub(crate) hints: BTreeSet<Hint>,
     pub(crate) fetched: BTreeSet<ContentHash>,
-    /// Look at everything: hints were lost.
+    /// Where directories may have come, which are not watched yet.
+    pub(crate) directories: BTreeSet<RelPath>,
+    /// Look at everything.
     pub(crate) rescan: bool,
+    /// Hints were lost.
+    pub(crate) lost: bool,
     /// The space was built again.
     pub(crate) rebuilt: bool,
     /// Somebody's word about what is held.
@@ -120,9 +125,26 @@ impl Mailbox {
         });
     }
 
+    /// A directory may have come, which is not watched yet.
+    pub(crate) fn directory(&self, path: RelPath) {
+        self.post(|mail| {
+            if mail.directories.len() >= HINTS_WAITING_MAX {
+                mail.directories.clear();
+                (mail.rescan, mail.lost) = (true, true);
+            } else if !mail.lost {
+                mail.directories.insert(path);
+            }
+        });
+    }
+
+    /// Somebody wants everything to be looked at that nobody told of.
+    pub(crate) fn scan(&self) {
+        self.post(|mail| mail.rescan = true);
+    }
+
     /// Hints were lost, and cookies with them: the scan that follows sees what they stood for.
     pub(crate) fn rescan(&self) {
-        self.post(|mail| mail.rescan = true);
+        self.post(|mail| (mail.rescan, mail.lost) = (true, true));
         self.see_cookie(self.cookies.load(Ordering::Relaxed));
     }
 
@@ -240,8 +262,12 @@ pub(crate) struct FolderReport {
     pub(crate) held: Held,
     /// Whether the first catch-up is over.
     pub(crate) caught_up: bool,
-    /// Whether changes on disk show at once.
-    pub(crate) watched: bool,
+    /// Whether a cookie would be seen.
+    pub(crate) sees_cookies: bool,
+    /// Whether all changes on disk show at once.
+    pub(crate) told_all: bool,
+    /// Why not, where people can do something about it or should know.
+    pub(crate) polled: Option<PolledStatus>,
 }
 
 /// What the folder's thread shares with those who serve and fetch contents.
@@ -357,6 +383,21 @@ mod tests {
         (0..=HINTS_WAITING_MAX).for_each(|number| mailbox.hint(hint(number)));
         let mail = mailbox.take(Duration::ZERO);
         assert_eq!((mail.hints.len(), mail.rescan), (0, true), "and one past it");
+    }
+
+    #[test]
+    fn more_directories_than_may_wait_are_all_of_them() {
+        let mailbox = Mailbox::default();
+        let directory = |number: usize| mailbox.directory(RelPath::root().join(&number.to_string()));
+        (0..HINTS_WAITING_MAX).for_each(directory);
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.directories.len(), mail.lost), (HINTS_WAITING_MAX, false), "at the bound");
+        (0..=HINTS_WAITING_MAX).for_each(directory);
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.directories.len(), mail.rescan, mail.lost), (0, true, true), "and one past it");
+        mailbox.scan();
+        let mail = mailbox.take(Duration::ZERO);
+        assert_eq!((mail.rescan, mail.lost), (true, false), "who only wants to know loses nothing");
     }
 
     #[test]

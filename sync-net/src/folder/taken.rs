@@ -4,7 +4,7 @@
 //! rounds of a folder look at both again whenever they start.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::Path,
 };
@@ -37,7 +37,12 @@ pub(crate) fn check_untaken(path: &Path, space: Option<SpaceId>) -> Result<(), N
 
 /// The beginning of a directory's marker, if it has one.
 fn marker(dir: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(dir.join(marker_path().components().join("/"))) {
+    let path = dir.join(marker_path().components().join("/"));
+    // What is no file is no marker, and a pipe in its place would be waited for.
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Ok(None);
+    }
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);

@@ -3,7 +3,12 @@
 //! All that decides lives in `sync_core::folder::rounds`. Here is its host: the way to the engine, to fetching, to the
 //! clock and to the trash.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use sync_core::{
     doc::entry::ContentRef,
@@ -19,8 +24,9 @@ use sync_core::{
     ids::{ContentHash, ReplicaId, SpaceId},
     limits,
     member::Role,
+    probe::reach,
     store::{Edit, Snapshot, StoreError, Write, row::FolderRow},
-    tree::Folds,
+    tree::{Folds, RelPath},
 };
 use tracing::{debug, error, warn};
 
@@ -28,7 +34,7 @@ use super::{
     FolderReport, FolderShared, HeldDecision, Hint, Mail, Mailbox,
     requests::{Request, Waiting},
     trash::Trash,
-    watcher::Watch,
+    watching::{Look, Watching},
 };
 use crate::{
     actor::{EngineHandle, lock},
@@ -44,7 +50,7 @@ const READERS: usize = 2;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Everything that a folder's thread starts with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct WorkerParts {
     pub(crate) folder: u32,
     pub(crate) row: FolderRow,
@@ -57,11 +63,64 @@ pub(crate) struct WorkerParts {
     pub(crate) clock: Clock,
 }
 
+impl WorkerParts {
+    /// Works until the mailbox is stopped. What ends by a fault of this program begins anew after a while: the folder
+    /// stands still meanwhile, and says so.
+    fn keep_running(mut self) {
+        loop {
+            let parts = self.clone();
+            // Whatever was left halfway is on the disk and in the store, where the next one finds it as after a crash.
+            let ended = catch_unwind(AssertUnwindSafe(|| Worker::new(parts).run()));
+            // That the engine stopped is no news: whoever stopped it ends this thread too.
+            if ended.is_ok() || !self.rest() {
+                return;
+            }
+            self.refresh();
+        }
+    }
+
+    /// Waits after a fault. False when the folder is to end.
+    fn rest(&self) -> bool {
+        error!(folder = self.row.name, "a folder's thread ended by a fault: it begins anew");
+        {
+            let mut report = lock(&self.shared.report);
+            report.halted = Some("its work ended by a fault of this program, and begins anew in a moment".into());
+            (report.sees_cookies, report.told_all, report.polled) = (false, false, None);
+        }
+        // What was said of the disk before is not known any more.
+        self.engine.send_blocking(Input::Settled { handle: self.space_handle, upto: None });
+        let until_ms = self.clock.mono_ms() + limits::HALTED_EVERY_MS;
+        while self.clock.mono_ms() < until_ms {
+            // Whatever comes is seen by the scan that the next one begins with.
+            let mail = self.mailbox.take(self.clock.until(until_ms));
+            self.mailbox.reported();
+            if mail.stop {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Follows what became of the folder since it was started.
+    fn refresh(&mut self) {
+        self.row.caught_up = lock(&self.shared.report).caught_up;
+        let spaces = self.engine.store.read().and_then(|snapshot| snapshot.spaces());
+        match spaces.map(|spaces| spaces.into_iter().find(|(_, row)| row.id == self.row.space)) {
+            Ok(Some((handle, row))) => (self.space_handle, self.replica) = (handle, row.replica),
+            Ok(None) => warn!(space = self.row.space.short(), "a folder's space is gone"),
+            Err(error) => error!(%error, "a folder cannot find its space"),
+        }
+    }
+}
+
 /// The folder's thread.
 pub(crate) struct Worker {
     rounds: Rounds,
     node: Node,
-    watch: Option<Watch>,
+    watching: Watching,
+    /// Where directories may have come, and whether such words were lost, since the last round.
+    directories: BTreeSet<RelPath>,
+    lost: bool,
     /// What people asked for and have no answer to yet.
     waiting: Waiting,
     /// When what is kept is looked through again.
@@ -71,21 +130,12 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts the thread; it works until its mailbox is stopped.
     pub(crate) fn start(parts: WorkerParts) -> std::io::Result<std::thread::JoinHandle<()>> {
-        std::thread::Builder::new().name("kith-folder".into()).spawn(move || {
-            // That the engine stopped is no news: whoever stopped it ends this thread too.
-            let _stopped = Self::new(parts).run();
-        })
+        std::thread::Builder::new().name("kith-folder".into()).spawn(move || parts.keep_running())
     }
 
     fn new(parts: WorkerParts) -> Self {
         let WorkerParts { folder, row, space_handle, replica, engine, mailbox, shared, fetcher, clock } = parts;
-        let watch = match Watch::start(shared.disk.path(), Arc::clone(&mailbox)) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                warn!(%error, "the folder is not watched: it is scanned now and then");
-                None
-            }
-        };
+        let watching = Watching::new(shared.disk.path().to_owned(), Arc::clone(&mailbox));
         let rounds = Rounds::new(Parts {
             folder,
             space: row.space,
@@ -101,7 +151,8 @@ impl Worker {
         let trash = Trash { kept: Arc::clone(&shared.kept), root: shared.disk.path().to_owned() };
         let node = Node { space: row.space, engine, mailbox, shared, fetcher, trash, clock };
         let sweep_ms = clock.mono_ms() + limits::KEPT_SWEEP_EVERY_MS;
-        Self { rounds, node, watch, waiting: Waiting::default(), sweep_ms }
+        let (directories, waiting) = (BTreeSet::new(), Waiting::default());
+        Self { rounds, node, watching, directories, lost: false, waiting, sweep_ms }
     }
 
     fn run(mut self) -> Result<(), Stopped> {
@@ -110,19 +161,39 @@ impl Worker {
             self.report();
             let pause = self.rounds.next_ms().map_or(IDLE, |next| self.node.clock.until(next));
             let pause = pause.min(self.node.clock.until(self.sweep_ms));
+            let watching = self.watching.next_ms().filter(|_| !self.rounds.is_halted());
+            let pause = watching.map_or(pause, |next| pause.min(self.node.clock.until(next)));
             let mail = self.node.mailbox.take(self.waiting.shorten(pause));
             if mail.stop {
                 return Ok(());
             }
             self.hand_over(mail)?;
+            reach("folder.round");
+            self.look_around();
             self.rounds.round(&mut self.node)?;
             let now_ms = self.node.clock.mono_ms();
+            self.watching.looked(now_ms);
             self.waiting.answer(&mut self.rounds, &mut self.node, now_ms)?;
             if sweep_is_due(&mut self.sweep_ms, now_ms)
                 && let Err(error) = self.node.shared.kept.sweep()
             {
                 debug!(%error, "what is kept was not swept");
             }
+        }
+    }
+
+    /// Sees to it that everything is watched, before it is looked at; and looks where nothing is told.
+    fn look_around(&mut self) {
+        let (directories, lost) = (std::mem::take(&mut self.directories), std::mem::take(&mut self.lost));
+        if self.rounds.is_halted() {
+            self.watching.stop();
+            return;
+        }
+        let now_ms = self.node.clock.mono_ms();
+        match self.watching.keep_up(directories, lost, now_ms) {
+            Look::Nowhere => {}
+            Look::Into(paths) => paths.into_iter().for_each(|path| self.rounds.hint(path, true, now_ms)),
+            Look::Everywhere => self.rounds.rescan(),
         }
     }
 
@@ -141,6 +212,8 @@ impl Worker {
         if mail.rescan {
             self.rounds.rescan();
         }
+        self.directories.extend(mail.directories);
+        self.lost |= mail.lost;
         let requests: Vec<Request> = mail.requests;
         self.waiting.extend(requests, now_ms);
         match mail.decision {
@@ -162,7 +235,7 @@ impl Worker {
     }
 
     fn report(&mut self) {
-        let report = shown(self.rounds.report(), self.watch.is_some());
+        let report = shown(self.rounds.report(), &self.watching);
         *lock(&self.node.shared.report) = report;
         self.node.mailbox.reported();
         self.rounds.tell_settled(&mut self.node);
@@ -170,7 +243,7 @@ impl Worker {
 }
 
 /// A report as the node tells it.
-fn shown(report: Report, watched: bool) -> FolderReport {
+fn shown(report: Report, watching: &Watching) -> FolderReport {
     let conflicts = report.conflicts.into_iter();
     let problems = report.problems.into_iter();
     let hidden = report.hidden.into_iter();
@@ -190,7 +263,9 @@ fn shown(report: Report, watched: bool) -> FolderReport {
         halted: report.halted,
         held: report.held,
         caught_up: report.caught_up,
-        watched,
+        sees_cookies: watching.sees_cookies(),
+        told_all: watching.tells_all(),
+        polled: watching.polled(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use sync_core::doc::entry::EntryOp;
+use sync_core::{doc::entry::EntryOp, limits};
 
 use crate::rounds::Folder;
 
@@ -60,6 +60,43 @@ fn a_directory_that_became_a_link_is_not_written_through() {
     assert_eq!(fs::read_to_string(outside.path().join("f")).expect("is there"), "secret\n");
     assert_eq!(fs::read_dir(outside.path()).expect("lists").count(), 1);
     assert!(folder.problems().contains(&"d".to_owned()), "{:?}", folder.problems());
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_directory_and_cannot_be_synced_deletes_nothing() {
+    for how in ["an absolute link", "a climbing link", "a pipe"] {
+        for heard_of in [&[][..], &["d"][..], &["d/f", "d/e/g"][..], &["d/e/g", "d"][..]] {
+            let mut folder = Folder::new();
+            folder.put("d/f", "one\n");
+            folder.put("d/e/g", "two\n");
+            folder.put("other", "other\n");
+            folder.rest();
+            let (shown, commits) = (folder.shown(), folder.commits());
+            fs::rename(folder.at("d"), folder.at(".kith/elsewhere")).expect("renames");
+            match how {
+                "an absolute link" => symlink("/etc", folder.at("d")).expect("links"),
+                "a climbing link" => symlink("../outside", folder.at("d")).expect("links"),
+                _ => pipe(&folder, "d"),
+            }
+            heard_of.iter().for_each(|name| folder.hint(name));
+            folder.calm();
+            folder.scan();
+            let case = format!("{how}, {heard_of:?}");
+            assert_eq!((folder.commits(), folder.shown()), (commits, shown.clone()), "{case}");
+            assert!(folder.problems().contains(&"d".to_owned()), "{case}: {:?}", folder.problems());
+            // What others do in it waits, and is done when it is there again.
+            let doc = folder.doc("d/f");
+            folder.edit_elsewhere(doc, "of a peer\n");
+            folder.calm();
+            fs::remove_file(folder.at("d")).expect("removes");
+            fs::rename(folder.at(".kith/elsewhere"), folder.at("d")).expect("renames");
+            folder.device.mono_ms += limits::SETTLE_MS_MAX * 10;
+            folder.scan();
+            folder.rest();
+            assert_eq!((folder.doc("d/f"), folder.read("d/f").as_str()), (doc, "of a peer\n"), "{case}");
+            folder.agrees();
+        }
+    }
 }
 
 fn pipe(folder: &Folder, name: &str) {

@@ -5,7 +5,7 @@ use std::fs;
 use sync_tests::disk::tree;
 use tempfile::TempDir;
 
-use super::{pair, program, read, together, until, words, write};
+use super::{arrives, pair, program, read, together, until, words, write};
 
 #[test]
 fn a_folder_whose_directory_is_gone_replaced_or_bare_deletes_nothing_elsewhere() {
@@ -49,6 +49,40 @@ fn a_folder_whose_directory_is_gone_replaced_or_bare_deletes_nothing_elsewhere()
     until(&a, "halted without its marker", || words(&a).contains("marker"));
     assert_eq!(read(&b, "four.txt"), "while it was away\n");
     assert_eq!(tree(&b.folder).len(), 4);
+}
+
+#[test]
+fn a_folder_whose_directory_is_missing_at_the_start_goes_on_when_it_is_back() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir, |folder| {
+        fs::create_dir(folder.join("d")).expect("makes");
+        ["one.txt", "d/two.txt"].iter().for_each(|name| fs::write(folder.join(name), "x\n").expect("writes"));
+    });
+    let before = tree(&b.folder);
+    let elsewhere = dir.path().join("elsewhere");
+    let halted = || words(&a).contains("is missing or was replaced by another one");
+    a.stop();
+    fs::rename(&a.folder, &elsewhere).expect("renames");
+    a.start();
+    until(&a, "halted without its directory", halted);
+    write(&b, "three.txt", "meanwhile\n");
+    b.kith(&["wait", "--synced", "--timeout", "2s"]);
+    assert_eq!((tree(&elsewhere), tree(&b.folder).len()), (before.clone(), before.len() + 1));
+    // An empty one in its place is not it, as a mount point shows before the disk is there.
+    fs::create_dir(&a.folder).expect("makes");
+    b.kith(&["wait", "--synced", "--timeout", "2s"]);
+    assert!(halted());
+    assert!(!a.folder.join(".kith").exists() && !a.folder.join("three.txt").exists());
+    fs::remove_dir(&a.folder).expect("removes");
+    write(&b, "d/two.txt", "y\n");
+    fs::rename(&elsewhere, &a.folder).expect("renames");
+    until(&a, "on its way again", || !halted());
+    together(&a, &b);
+    assert_eq!((read(&a, "three.txt").as_str(), read(&a, "d/two.txt").as_str()), ("meanwhile\n", "y\n"));
+    // And it is watched, in every directory.
+    write(&a, "d/four.txt", "four\n");
+    arrives(&b, "heard of", || b.folder.join("d/four.txt").exists());
+    together(&a, &b);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Programs save: those that are installed really run, the others as scripts of what they were seen to do.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use tempfile::TempDir;
 
-use super::{names, pair, read, together, write};
+use super::{names, pair, read, rename, together, words, write};
 
 const TEXT: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
 
@@ -172,4 +172,78 @@ fn a_log_that_never_rests_and_a_formatter_on_both_sides_come_to_rest() {
     }
     together(&a, &b);
     assert_eq!(super::commits(&b), before);
+}
+
+#[test]
+fn an_editor_that_shows_an_older_version_does_not_take_back_what_a_peer_wrote() {
+    let dir = TempDir::new().expect("temporary directory");
+    let lines: Vec<String> = (0..20).map(|number| format!("line {number}\n")).collect();
+    let [a, b] = pair(&dir, |folder| fs::write(folder.join("f.txt"), lines.concat()).expect("writes"));
+    // An editor of a loads the file, and shows it while b writes.
+    let loaded = read(&a, "f.txt");
+    write(&b, "f.txt", lines.concat().replace("line 3\n", "line 3 of b\nand one more of b\n"));
+    together(&a, &b);
+    assert!(read(&a, "f.txt").contains("one more of b"));
+    // Its user types, and saves without a look; twice, by both ways of saving.
+    let first = loaded.replace("line 15\n", "line 15 of a\n");
+    write(&a, "f.txt", &first);
+    together(&a, &b);
+    let both = |text: &str| text.contains("line 3 of b\nand one more of b\n") && text.contains("line 15 of a\n");
+    assert!(both(&read(&a, "f.txt")), "{}", read(&a, "f.txt"));
+    write(&a, "f.txt~", format!("{first}line 20 of a\n"));
+    rename(&a, "f.txt~", "f.txt");
+    together(&a, &b);
+    let text = read(&b, "f.txt");
+    assert!(both(&text) && text.contains("line 20 of a\n"), "{text}");
+    assert_eq!(names(&b), ["f.txt"]);
+    assert!(!words(&a).contains("conflict"), "{}", words(&a));
+    // Who has seen it may take it back.
+    write(&b, "f.txt", text.replace("line 10\n", ""));
+    together(&a, &b);
+    write(&a, "f.txt", &text);
+    together(&a, &b);
+    assert_eq!(read(&b, "f.txt"), text);
+}
+
+/// Files of a, which b changes while an editor of a shows them, and what that saves then.
+const STALE: &[(&str, &str, &str, &str, &str)] = &[
+    ("an edit elsewhere", "1\n2\n3\n", "1\nb\n2\n3\n", "1\n2\n3\na\n", "1\nb\n2\n3\na\n"),
+    ("what b deleted", "1\n2\n3\n4\n", "1\n3\n4\n", "1\n2\n3\na\n", "1\n3\na\n"),
+    ("two places of b", "1\n2\n3\n4\n5\n", "b\n2\n3\n4\nb\n", "1\n2\na\n4\n5\n", "b\n2\na\n4\nb\n"),
+    // Whoever does these has seen what b wrote, or may have.
+    ("the old bytes", "1\n2\n3\n", "1\nb\n2\n3\n", "1\n2\n3\n", "1\n2\n3\n"),
+    ("its place", "1\n2\n3\n", "1\nb\n2\n3\n", "1\na\n2\n3\n", "1\na\n2\n3\n"),
+    ("right beside it", "1\n2\n3\n", "1\nb\n2\n3\n", "1\na\n3\n", "1\na\n3\n"),
+    ("a part of it", "1\n2\n3\n4\n5\n", "b\n2\n3\n4\nb\n", "1\n2\na\n4\nb\n", "1\n2\na\n4\nb\n"),
+    ("with it", "1\n2\n3\n", "1\nb\n2\n3\n", "1\nb\n2\n3\na\n", "1\nb\n2\n3\na\n"),
+];
+
+#[test]
+fn a_save_over_what_its_editor_had_not_seen_keeps_that_and_no_other_does() {
+    let dir = TempDir::new().expect("temporary directory");
+    let (long, longer) = ("long.txt", "longer.txt");
+    let longest = usize::try_from(sync_core::limits::STALE_TEXT_BYTES_MAX).expect("fits");
+    let lines: String = (0..).map(|number| format!("line {number}\n")).take((longest - 100) / 12).collect();
+    let [a, b] = pair(&dir, |folder| {
+        STALE.iter().for_each(|(name, loaded, ..)| fs::write(folder.join(name), loaded).expect("writes"));
+        [long, longer].iter().for_each(|name| fs::write(folder.join(name), &lines).expect("writes"));
+    });
+    STALE.iter().for_each(|(name, _, of_b, ..)| write(&b, name, of_b));
+    [long, longer].iter().for_each(|name| write(&b, name, format!("b\n{lines}")));
+    together(&a, &b);
+    STALE.iter().for_each(|(name, _, _, saved, _)| write(&a, name, saved));
+    let saved = |bytes: usize| format!("{lines}{}\n", "a".repeat(bytes - lines.len() - 1));
+    write(&a, long, saved(longest));
+    write(&a, longer, saved(longest + 1));
+    together(&a, &b);
+    for (name, .., ends) in STALE {
+        assert_eq!(read(&b, name), *ends, "{name}");
+    }
+    assert_eq!(read(&b, long), format!("b\n{}", saved(longest)), "at the bound");
+    assert_eq!(read(&b, longer), saved(longest + 1), "and one past it");
+    // Once it was saved here, what is there has been seen.
+    let (name, ..) = STALE[7];
+    write(&a, name, "1\n2\n3\na\nmore\n");
+    together(&a, &b);
+    assert_eq!(read(&b, name), "1\n2\n3\na\nmore\n");
 }

@@ -36,6 +36,7 @@ use super::{
     apply::{Applier, Aside},
     disk::{state_path, temp_dir},
     rails::{Fights, Space},
+    stale::Versions,
 };
 use crate::{
     doc::{DocError, entry::Kind},
@@ -147,6 +148,8 @@ pub struct Rounds {
     settled: Option<u64>,
     holding: Holding,
     fights: Fights,
+    /// What editors may still show of files that others changed.
+    versions: Versions,
     /// What the disk can take, as of the plan that is carried out.
     room: Option<Space>,
     halted: Option<String>,
@@ -218,6 +221,7 @@ impl Rounds {
             settled: None,
             holding: Holding::default(),
             fights: Fights::default(),
+            versions: Versions::default(),
             room: None,
             halted: None,
             folds: None,
@@ -325,6 +329,12 @@ impl Rounds {
         }
         let retry = (!self.write_problems.is_empty()).then_some(self.retry_ms);
         self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).chain(retry).min()
+    }
+
+    /// Whether the folder stands still.
+    #[must_use]
+    pub const fn is_halted(&self) -> bool {
+        self.halted.is_some()
     }
 
     /// What there is to tell.

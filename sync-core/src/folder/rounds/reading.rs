@@ -202,6 +202,7 @@ impl Rounds {
             space: self.parts.space,
             replica: self.parts.replica,
             folder: self.parts.folder,
+            versions: (&self.versions, host.now().mono_ms),
         };
         let result = work(&mut ingest);
         drop(base);
@@ -435,6 +436,20 @@ impl Rounds {
         Ok(())
     }
 
+    /// Why nothing can be taken in or written at a path: something stands there, or in the place of a directory above, that
+    /// cannot be synced.
+    pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
+        if let Some(reason) = self.scan_problems.get(path) {
+            return Some(reason.clone());
+        }
+        let above = self.scan_problems.iter().filter(|(at, _)| at.contains(path));
+        let is_dir = |at: &RelPath| {
+            let found = self.parts.fs.look(at).ok().flatten();
+            found.is_none_or(|found| found.kind == FoundKind::Dir)
+        };
+        above.into_iter().find(|(at, _)| !is_dir(at)).map(|(_, reason)| reason.clone())
+    }
+
     fn was_empty(&self, doc: &DocId) -> bool {
         lock(&self.parts.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
     }
@@ -489,6 +504,9 @@ impl Rounds {
                         again.extend(before);
                     } else {
                         base.set(doc, row);
+                        if is_edit {
+                            self.versions.forget(&doc);
+                        }
                         let after = base.path_of(&doc);
                         let reason = match (&before, &after) {
                             (None, Some(_)) => "it is new on the disk",

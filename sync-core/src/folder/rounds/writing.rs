@@ -198,8 +198,8 @@ impl Rounds {
             }
             Some(Applied::Dirty(_)) if planted(Plant::ForgetDirty) => {}
             // Looking again would find the same: what stands there cannot be taken in.
-            Some(Applied::Dirty(path)) if self.scan_problems.contains_key(&path) => {
-                let reason = self.scan_problems[&path].clone();
+            Some(Applied::Dirty(path)) if self.in_the_way(&path).is_some() => {
+                let reason = self.in_the_way(&path).unwrap_or_default();
                 self.write_problems.insert(path, reason);
             }
             Some(Applied::Dirty(path)) => {
@@ -285,10 +285,11 @@ impl Rounds {
             self.put_rows(host, intents)?;
             probe::reach("write.after-intent");
             for (doc, ready, in_history) in prepared {
-                let replaced = lock(&self.parts.base).on_disk(&doc).is_some();
+                let replaced = lock(&self.parts.base).on_disk(&doc).map(|(row, _)| row.clone());
                 let applied = self.apply(host, |applier| applier.commit(ready, in_history));
-                if replaced && matches!(applied, Applied::Done(..)) {
+                if let (Some(was), Applied::Done(..)) = (&replaced, &applied) {
                     self.did_harm(host, doc, true);
+                    self.versions.displaced(doc, was, host.now().mono_ms);
                 }
                 self.note(host, Some(applied));
             }
