@@ -81,13 +81,16 @@ pub struct Observer<'a> {
     appeared: BTreeSet<RelPath>,
     /// What directories hold in which paths were looked at one by one, by what names have in common for the disk.
     listings: BTreeMap<RelPath, BTreeMap<String, Vec<Listed>>>,
+    /// Files that somebody was seen to write into.
+    written: BTreeSet<&'a RelPath>,
 }
 
 impl<'a> Observer<'a> {
-    /// Looks at this disk.
+    /// Looks at this disk. Files of `written` count as touched whatever they look like.
     #[must_use]
-    pub fn new(fs: &'a dyn Fs, base: &'a Base, ignored: &'a Ignored) -> Self {
-        Self { fs, base, ignored, looks: Looks::default(), appeared: BTreeSet::new(), listings: BTreeMap::new() }
+    pub fn new(fs: &'a dyn Fs, base: &'a Base, ignored: &'a Ignored, written: BTreeSet<&'a RelPath>) -> Self {
+        let (looks, appeared, listings) = (Looks::default(), BTreeSet::new(), BTreeMap::new());
+        Self { fs, base, ignored, looks, appeared, listings, written }
     }
 
     /// What was seen.
@@ -290,7 +293,7 @@ impl<'a> Observer<'a> {
             Some((doc, row)) if Some(row.kind) == kind_of(found.kind) => {
                 if row.name != name {
                     self.looks.renamed.push((doc, name, found));
-                } else if is_touched(row, &found) {
+                } else if is_touched(row, &found) || (row.kind == Kind::File && self.written.contains(path)) {
                     self.looks.touched.push((doc, found));
                 }
                 if row.kind == Kind::Dir {

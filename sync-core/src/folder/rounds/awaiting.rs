@@ -38,7 +38,7 @@ impl Rounds {
         changes.moved.retain(|entry| !waiting.contains(&entry.doc));
         changes.touched.retain(|(doc, _)| !waiting.contains(doc));
         for (path, since_ms) in again {
-            let dirty = Dirty { ready_ms: since_ms + limits::SETTLE_MS, since_ms, missing: true };
+            let dirty = Dirty { ready_ms: since_ms + limits::SETTLE_MS, since_ms, missing: true, written: false };
             self.dirty.insert(path, dirty);
         }
     }
@@ -85,7 +85,7 @@ impl Rounds {
         }
         changes.gone.retain(|doc| !waiting.contains(doc));
         for (path, since_ms) in again {
-            let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true };
+            let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true, written: false };
             self.dirty.insert(path, dirty);
         }
     }

@@ -121,6 +121,9 @@ struct Dirty {
     since_ms: u64,
     /// Said to be missing: looked at with the rest, believed only after a while.
     missing: bool,
+    /// Somebody was seen to write into it: read also where its look is the known one, as after a save of the same length
+    /// within a step of the time stamp. We write nothing in place.
+    written: bool,
 }
 
 /// One folder between its disk and its documents.
@@ -239,8 +242,11 @@ impl Rounds {
     /// A path may have changed on disk; `closed` when nothing more is to be awaited from its writer.
     pub fn hint(&mut self, path: RelPath, closed: bool, now_ms: u64) {
         let settle = if closed { 0 } else { limits::SETTLE_MS };
-        let dirty = self.dirty.entry(path).or_insert(Dirty { ready_ms: 0, since_ms: now_ms, missing: false });
+        let fresh = Dirty { ready_ms: 0, since_ms: now_ms, missing: false, written: false };
+        let dirty = self.dirty.entry(path).or_insert(fresh);
         dirty.missing = false;
+        // What closes nothing and moves no name is a write.
+        dirty.written |= !closed;
         // A writer that never pauses is read now and then all the same.
         dirty.ready_ms = (now_ms + settle).min(dirty.since_ms + limits::SETTLE_MS_MAX);
     }
@@ -390,7 +396,7 @@ impl Rounds {
 
     fn mark_dirty(&mut self, host: &dyn Host, path: RelPath, after_ms: u64) {
         let now = host.now().mono_ms;
-        let fresh = Dirty { ready_ms: now + after_ms, since_ms: now, missing: false };
+        let fresh = Dirty { ready_ms: now + after_ms, since_ms: now, missing: false, written: false };
         self.dirty.entry(path).or_insert(fresh).ready_ms = now + after_ms;
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    RoundError, Rounds,
+    Dirty, RoundError, Rounds,
     host::{Event, Host},
     lock,
     writing::FLUSHES_MAX,
@@ -65,7 +65,7 @@ impl Rounds {
             let spread = u64::from(self.parts.folder).wrapping_mul(7919).wrapping_add(self.rescans * 104_729);
             self.rescan_ms = now + limits::RESCAN_EVERY_MS - quarter + spread % (2 * quarter);
         }
-        let looks = self.look(full, ages.keys())?;
+        let looks = self.look(full, &ages)?;
         let first_scan = full && self.rescans == 1;
         let mut changes = {
             let base = lock(&self.parts.base);
@@ -90,8 +90,8 @@ impl Rounds {
         Ok(())
     }
 
-    fn look<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath> + Clone) -> Result<Looks, RoundError> {
-        let mut looks = self.look_once(full, paths.clone())?;
+    fn look(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
+        let mut looks = self.look_once(full, due)?;
         // What was seen was seen by the rules that held then: rules that are new hold for what is beside them.
         for _ in 0..RULES_LOOKS_MAX {
             let mut changed = false;
@@ -105,7 +105,7 @@ impl Rounds {
             if !full {
                 self.rescan_ms = 0;
             }
-            looks = self.look_once(full, paths.clone())?;
+            looks = self.look_once(full, due)?;
         }
         probe::reach("ingest.looked");
         for Problem { path, reason } in &looks.problems {
@@ -115,14 +115,15 @@ impl Rounds {
         Ok(looks)
     }
 
-    fn look_once<'a>(&mut self, full: bool, paths: impl Iterator<Item = &'a RelPath>) -> Result<Looks, RoundError> {
+    fn look_once(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
         let base = lock(&self.parts.base);
-        let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored);
+        let written = due.iter().filter(|(_, dirty)| dirty.written).map(|(path, _)| path);
+        let mut observer = Observer::new(&*self.parts.fs, &base, &self.ignored, written.collect());
         if full {
             self.scan_problems.clear();
             observer.directory(None, &RelPath::root())?;
         } else {
-            for path in paths {
+            for path in due.keys() {
                 self.scan_problems.remove(path);
                 observer.path(path)?;
             }
