@@ -307,14 +307,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let Some(handle) = self.tagged(peer, &hello.space) else {
             // A space that so far only the peer thinks is shared; it learns nothing from silence.
-            if let Some(state) = self.sessions.get_mut(&session) {
-                state.parked.retain(|parked| parked.space != hello.space);
-                let tips: usize = state.parked.iter().map(|parked| parked.vector.len()).sum();
-                if state.parked.len() < limits::HELLO_SPACES_MAX && tips + hello.vector.len() <= limits::PARKED_TIPS_MAX
-                {
-                    state.parked.push(hello);
-                }
-            }
+            self.park(session, hello);
             return Ok(());
         };
         let space = &self.spaces[&handle];
@@ -324,6 +317,8 @@ impl Engine {
             if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
                 self.show_fork(tables, session, handle, LogRange { replica, from: 1, to: n })?;
             }
+            // Should we be the one to give way, this is what it has: it says hello again only if it was shown a fork itself.
+            self.park(session, hello);
             return Ok(());
         }
         if hello.vector == space.vector && hello.root != space.row.root {
@@ -363,6 +358,16 @@ impl Engine {
             state.links.insert(handle, link);
         }
         Ok(())
+    }
+
+    /// Keeps a hello until there is something to answer it with.
+    fn park(&mut self, session: SessionId, hello: SpaceHello) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        state.parked.retain(|parked| parked.space != hello.space);
+        let tips: usize = state.parked.iter().map(|parked| parked.vector.len()).sum();
+        if state.parked.len() < limits::HELLO_SPACES_MAX && tips + hello.vector.len() <= limits::PARKED_TIPS_MAX {
+            state.parked.push(hello);
+        }
     }
 
     pub(super) fn fork(&mut self, handle: u32, peer: DeviceId) {
