@@ -246,6 +246,8 @@ pub const UNWATCHED_LISTED_MAX: usize = 256;
 pub const UNREADABLE_RETRY_MS: u64 = 60_000;
 /// A file younger than this when it was seen is read again: its time stamp may not move with its bytes.
 pub const RACY_NS: i64 = 20_000_000;
+/// The same where time stamps are whole seconds: FAT's are even ones.
+pub const COARSE_NS: i64 = 2_000_000_000;
 /// Files younger than this are flushed before they are taken in: what is older the system has written out by itself, which
 /// Linux does after 30 s.
 pub const UNFLUSHED_NS: i64 = 60_000_000_000;

@@ -449,8 +449,9 @@ impl<'a> Applier<'a> {
         // Somebody may have written to the file since it is in place: the base has it as it was before.
         let stat = if ours.same_content(&stat) { stat } else { ours };
         let mut new = row(kind, &place, heads, hash, stat);
-        // A bit that could not be set must not read as one that the user cleared.
-        new.racy = kind == Kind::File && stat.exec != exec;
+        // A bit that could not be set must not read as one that the user cleared. And where stamps are coarse, a save right
+        // after this one may look like it: the next scan reads it.
+        new.racy = kind == Kind::File && (stat.exec != exec || stat.step_ns() > limits::RACY_NS);
         self.done(doc, Some(new))
     }
 

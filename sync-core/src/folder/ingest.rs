@@ -97,9 +97,7 @@ pub fn load(fs: &dyn Fs, path: &RelPath, wall_ns: i64) -> Result<Loaded, LoadErr
         return Err(LoadError::Moving);
     }
     probe::reach("ingest.read");
-    // A stamp of the future, as after a clock was set back, is not what the next write gets.
-    let age_ns = wall_ns.saturating_sub(after.mtime_ns.max(after.ctime_ns)).saturating_abs();
-    let racy = !planted(Plant::TrustYoungFiles) && age_ns < limits::RACY_NS;
+    let racy = !planted(Plant::TrustYoungFiles) && after.is_racy(wall_ns);
     Ok(Loaded { stat: after, racy, hash, bytes, chunks })
 }
 

@@ -6,6 +6,7 @@ use crate::{
     commit::{Signature, Signed, SignedHeader},
     doc::entry::Kind,
     ids::{ChangeHash, CommitHash, ContentHash, DeviceId, DocId, InstallEpoch, ReplicaId, SpaceId, context, derive},
+    limits,
 };
 
 /// A space that this device is in.
@@ -231,6 +232,25 @@ impl Stat {
         self.identity() == other.identity()
     }
 
+    /// How old a file must be until its time stamp moves with its bytes: as far as one stamp tells, by the step of all.
+    #[must_use]
+    pub const fn step_ns(&self) -> i64 {
+        const SECOND_NS: i64 = 1_000_000_000;
+        if self.mtime_ns % SECOND_NS == 0 && self.ctime_ns % SECOND_NS == 0 {
+            limits::COARSE_NS
+        } else {
+            limits::RACY_NS
+        }
+    }
+
+    /// Whether the next write may leave the time stamps as they are. A stamp of the future, as after a clock was set back, is
+    /// not what the next write gets.
+    #[must_use]
+    pub const fn is_racy(&self, wall_ns: i64) -> bool {
+        let changed_ns = if self.mtime_ns > self.ctime_ns { self.mtime_ns } else { self.ctime_ns };
+        wall_ns.saturating_sub(changed_ns).saturating_abs() < self.step_ns()
+    }
+
     /// What stays when a file is renamed.
     #[must_use]
     pub const fn identity(&self) -> (u64, u64, i64) {
@@ -269,4 +289,19 @@ pub struct BaseRow {
     pub intent: Option<Intent>,
     /// Whether the file was so young when it was read that its time stamp may not move with its bytes.
     pub racy: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_stamps_are_whole_seconds_a_file_is_young_for_longer() {
+        let stat =
+            |ns: i64| Stat { size: 1, mtime_ns: ns, ctime_ns: ns, btime_ns: 0, inode: 1, device: 1, exec: false };
+        for (ns, step_ns) in [(7_000_000_000, limits::COARSE_NS), (7_000_000_001, limits::RACY_NS)] {
+            assert!(stat(ns).is_racy(ns + step_ns - 1) && stat(ns).is_racy(ns - step_ns + 1), "{ns}");
+            assert!(!stat(ns).is_racy(ns + step_ns) && !stat(ns).is_racy(ns - step_ns), "{ns}");
+        }
+    }
 }
