@@ -16,7 +16,7 @@ use sync_core::{
 };
 
 use super::{
-    Node,
+    Node, lock,
     past::{Opened, Then, blocking, parse_path},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Opened {
         let (old, old_text) = self.version(from_label, older.as_ref(), path)?;
         let (new, new_text) = self.version(to_label, newer.as_ref(), path)?;
         let unsynced = if to.is_none() && main.standing == Standing::Here {
-            self.unsynced(node, path, &new, new_text.as_deref())?
+            self.unsynced(node, (path, &main.doc), &new, new_text.as_deref())?
         } else {
             None
         };
@@ -153,11 +153,12 @@ impl Opened {
         Ok((version, text))
     }
 
-    /// What is on disk at a path, where that is not what the documents have.
+    /// What is on disk at a path, where that is neither what the documents have nor what was taken in already: bytes of
+    /// another version may still be to come.
     fn unsynced(
         &self,
         node: &Node,
-        path: &RelPath,
+        (path, doc): (&RelPath, &DocId),
         now: &Version,
         text: Option<&str>,
     ) -> Result<Option<Diff>, NodeError> {
@@ -171,8 +172,12 @@ impl Opened {
         }
         let on_disk = as_text(&bytes).map(ToOwned::to_owned);
         let held = Held::Bytes(bytes);
+        let is_taken_in = node.with_folder(self.folder, |folder| {
+            let base = lock(&folder.shared.base);
+            base.on_disk(doc).is_some_and(|(row, _)| Some(row.hash) == held.hash())
+        })?;
         let hash = held.hash().map(|hash| hash.to_string());
-        if hash == now.hash {
+        if is_taken_in || hash == now.hash {
             return Ok(None);
         }
         let label = "on disk, not taken in yet".into();

@@ -14,6 +14,7 @@ mod decisions;
 mod documents;
 mod holding;
 pub mod host;
+mod loading;
 mod reading;
 pub mod restoring;
 mod why;
