@@ -5,6 +5,7 @@
 //! that the base did not know are a local edit that nobody had seen: they go back where they were, and the path is
 //! dirty. What is displaced or deleted and rests in no history is handed to the [`Keeper`].
 
+mod displaced;
 mod replace;
 
 use std::collections::BTreeMap;
@@ -332,6 +333,29 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
+    /// Sets or clears the executable bit of a file in its place, if the disk is as the base has it. Returns its look then, in
+    /// which an edit that nobody saw still shows.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn set_exec(&mut self, doc: DocId, exec: bool) -> Result<Stat, Applied> {
+        let not_there = || Applied::Problem(RelPath::root(), "the entry is not on this disk".into());
+        let path = self.path(&doc).ok_or_else(not_there)?;
+        let (row, stat) = self.base.on_disk(&doc).ok_or_else(not_there)?;
+        let looked = |fs: &dyn Fs| fs.look(&path).map_err(|error| failed(path.clone(), &error));
+        if looked(self.fs)?.is_none_or(|found| is_touched(row, &found)) {
+            return Err(Applied::Dirty(path));
+        }
+        self.fs.set_mode(&path, exec, None, true).map_err(|error| failed(path.clone(), &error))?;
+        Ok(match looked(self.fs)? {
+            // A bit that could not be set must not read as one that the user cleared.
+            Some(Found { stat: now, .. }) if stat.same_content(&now) => {
+                Stat { ctime_ns: now.ctime_ns, exec: now.exec, ..stat }
+            }
+            _ => Stat { exec, ..stat },
+        })
+    }
+
     /// Makes the temporary file of a write, if the disk is as the base has it. The host then makes the row's intent
     /// durable and calls [`commit`](Self::commit).
     ///
@@ -438,7 +462,7 @@ impl<'a> Applier<'a> {
             return failed(target, &error);
         }
         if let Some(row) = &old
-            && let Err(applied) = self.let_go(&temp, &target, row, in_history)
+            && let Err(applied) = self.let_go(&temp, &target, row, &ours, in_history)
         {
             return applied;
         }
@@ -453,25 +477,6 @@ impl<'a> Applier<'a> {
         // after this one may look like it: the next scan reads it.
         new.racy = kind == Kind::File && (stat.exec != exec || stat.step_ns() > limits::RACY_NS);
         self.done(doc, Some(new))
-    }
-
-    /// Looks at what an exchange displaced; bytes that the base did not know go back.
-    fn let_go(&mut self, temp: &RelPath, target: &RelPath, row: &BaseRow, in_history: bool) -> Result<(), Applied> {
-        let displaced = self.fs.look(temp).map_err(|error| failed(target.clone(), &error))?;
-        let unseen = planted(Plant::WriteWithoutCheck);
-        let as_known =
-            unseen || displaced.is_some_and(|found| row.stat.is_some_and(|stat| stat.same_content(&found.stat)));
-        if !as_known {
-            self.fs.exchange(temp, target).map_err(|error| failed(target.clone(), &error))?;
-            let _left_for_the_sweep = self.fs.remove_file(temp);
-            return Err(Applied::Dirty(target.clone()));
-        }
-        let gone = if in_history || row.kind == Kind::Link || planted(Plant::KeepNothing) {
-            self.fs.remove_file(temp).map_err(|error| error.reason())
-        } else {
-            self.keeper.keep(temp, target, Some(row.hash)).map_err(|error| error.to_string())
-        };
-        gone.map_err(|reason| Applied::Problem(target.clone(), reason))
     }
 }
 
@@ -533,6 +538,22 @@ mod tests {
         let prepared = applier.prepare(doc(id), place, Bytes::Memory(bytes.to_vec()), want, false);
         let (prepared, _) = prepared.expect("nothing stands there");
         assert!(matches!(applier.commit(prepared, true), Applied::Done(..)));
+    }
+
+    #[test]
+    fn a_bit_that_is_set_hides_no_edit() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let disk = Disk::open(dir.path()).expect("opens");
+        disk.make_state_dirs().expect("makes");
+        let (mut base, mut keeper, mut aside) = (Base::default(), NoKeeper, Aside::default());
+        let mut applier = Applier::new(&disk, &mut base, &mut keeper, &mut aside);
+        write(&mut applier, 1, &place(None, "f"), b"as it was");
+        let stat = applier.set_exec(doc(1), true).expect("nobody wrote to it");
+        let found = disk.look(&RelPath::root().join("f")).expect("looks").expect("is there");
+        assert!(stat.exec && stat == found.stat);
+        std::fs::write(dir.path().join("f"), b"edited").expect("writes");
+        assert_eq!(applier.set_exec(doc(1), false), Err(Applied::Dirty(RelPath::root().join("f"))));
+        assert_eq!(applier.base.on_disk(&doc(1)).map(|(_, stat)| stat.size), Some(9));
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl Ingest<'_> {
         }
         let (doc, item) = self.new_root(&mut spec)?;
         let row = base_row(spec.kind, spec.parent, &spec.name, vec![doc.into()], hash, stat, false);
-        Ok(self.ready(doc, vec![item], Some(row), Vec::new()))
+        Ok(self.ready(doc, item.into_iter().collect(), Some(row), Vec::new()))
     }
 
     fn make_file(&mut self, parent: Option<DocId>, name: &str, loaded: Loaded) -> Result<Ready, HistoryError> {
@@ -231,16 +231,20 @@ impl Ingest<'_> {
         spec.exec = loaded.stat.exec;
         let (doc, item) = self.new_root(&mut spec)?;
         let row = base_row(Kind::File, parent, name, vec![doc.into()], loaded.hash, loaded.stat, loaded.racy);
-        Ok(self.ready(doc, vec![item], Some(row), writes))
+        Ok(self.ready(doc, item.into_iter().collect(), Some(row), writes))
     }
 
-    /// The root change of a document that does not exist yet: where the derived one does, with another nonce.
-    fn new_root(&mut self, spec: &mut RootSpec) -> Result<(DocId, Item), HistoryError> {
+    /// The root change of a document that does not exist yet: where the derived one does, with another nonce. One that
+    /// somebody else made of the same, and that came since the tree was read, is that document: there is nothing to make.
+    fn new_root(&mut self, spec: &mut RootSpec) -> Result<(DocId, Option<Item>), HistoryError> {
         loop {
             let root = spec.build();
             let doc = DocId::from(root.hash);
-            if self.library.row(&doc)?.is_none() {
-                return Ok((doc, Item::Change { doc, bytes: root.bytes }));
+            let Some(row) = self.library.row(&doc)? else {
+                return Ok((doc, Some(Item::Change { doc, bytes: root.bytes })));
+            };
+            if row.heads == [root.hash] && self.documents.entry(&doc).is_none() {
+                return Ok((doc, None));
             }
             spec.nonce += 1;
         }

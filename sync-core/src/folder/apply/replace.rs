@@ -12,7 +12,7 @@ use crate::{
         observe::{is_touched, kind_of},
     },
     ids::DocId,
-    store::row::BaseRow,
+    store::row::{BaseRow, Stat},
     tree::RelPath,
 };
 
@@ -29,23 +29,24 @@ impl Applier<'_> {
     /// What stands in the way; the disk is as it was then, and the temporary file is gone.
     pub fn replace(&mut self, doc: DocId, temp: &RelPath, in_history: bool) -> Result<RelPath, Applied> {
         let checked = self.check_replace(doc, temp);
-        let exchanged = checked.and_then(|(target, row)| match self.fs.exchange(temp, &target) {
-            Ok(()) => Ok((target, row)),
+        let exchanged = checked.and_then(|(target, row, ours)| match self.fs.exchange(temp, &target) {
+            Ok(()) => Ok((target, row, ours)),
             Err(error) => Err(failed(target, &error)),
         });
-        let (target, row) = exchanged.inspect_err(|_| {
+        let (target, row, ours) = exchanged.inspect_err(|_| {
             let _left_for_the_sweep = self.fs.remove_file(temp);
         })?;
-        self.let_go(temp, &target, &row, in_history).inspect_err(|_| {
+        self.let_go(temp, &target, &row, &ours, in_history).inspect_err(|applied| {
             // What came out could not be kept: it goes back where it was.
-            if self.fs.exchange(temp, &target).is_ok() {
+            if matches!(applied, Applied::Problem(..)) && self.fs.exchange(temp, &target).is_ok() {
                 let _left_for_the_sweep = self.fs.remove_file(temp);
             }
         })?;
         Ok(target)
     }
 
-    fn check_replace(&self, doc: DocId, temp: &RelPath) -> Result<(RelPath, BaseRow), Applied> {
+    /// Where the entry is, what the base has of it, and what the temporary file looks like.
+    fn check_replace(&self, doc: DocId, temp: &RelPath) -> Result<(RelPath, BaseRow, Stat), Applied> {
         let not_there = || Applied::Problem(RelPath::root(), "the entry is not on this disk".into());
         let target = self.path(&doc).ok_or_else(not_there)?;
         let row = self.base.on_disk(&doc).map(|(row, _)| row.clone()).ok_or_else(not_there)?;
@@ -60,6 +61,7 @@ impl Applier<'_> {
             let exec = made.is_some_and(|made| made.stat.exec);
             self.fs.set_mode(temp, exec, Some(&target), true).map_err(|error| failed(&error))?;
         }
-        Ok((target, row))
+        let ours = self.fs.look(temp).map_err(|error| failed(&error))?.ok_or_else(not_there)?;
+        Ok((target, row, ours.stat))
     }
 }

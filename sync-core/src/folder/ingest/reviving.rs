@@ -86,7 +86,7 @@ impl Ingest<'_> {
     /// When the store fails.
     pub fn new_dir(&mut self, parent: Option<DocId>, name: &str) -> Result<Ready, HistoryError> {
         let (doc, item) = self.new_root(&mut RootSpec::dir(self.space, parent, name))?;
-        Ok(Ready { doc, edit: Edit { items: vec![item], writes: Vec::new() }, row: None })
+        Ok(Ready { doc, edit: Edit { items: item.into_iter().collect(), writes: Vec::new() }, row: None })
     }
 
     /// Registers of an entry set anew, which ends a conflict over them. What it has on disk, if anything, must be what the

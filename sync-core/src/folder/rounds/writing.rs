@@ -331,9 +331,13 @@ impl Rounds {
         {
             // The document moved on and its bytes did not.
             if row.kind == Kind::File && stat.exec != entry.exec {
-                let Some(path) = lock(&self.parts.base).path_of(&doc) else { return Ok(None) };
-                self.parts.fs.set_mode(&path, entry.exec, None, true)?;
-                row.stat = self.parts.fs.look(&path)?.map(|found| found.stat);
+                match self.apply(host, |applier| applier.set_exec(doc, entry.exec)) {
+                    Ok(stat) => row.stat = Some(stat),
+                    Err(applied) => {
+                        self.note(host, Some(applied));
+                        return Ok(None);
+                    }
+                }
             }
             row.heads = heads;
             row.intent = None;
