@@ -197,7 +197,8 @@ fn check_owner(socket: &Path, stream: &UnixStream) -> Result<()> {
 
 fn not_connected(socket: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        // Reset: it was killed in this moment.
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
             Error::new(Kind::DaemonNotRunning, "the daemon does not run").hint("start it: kith daemon start")
         }
         io::ErrorKind::PermissionDenied => {
