@@ -247,8 +247,13 @@ impl Stat {
     /// not what the next write gets.
     #[must_use]
     pub const fn is_racy(&self, wall_ns: i64) -> bool {
-        let changed_ns = if self.mtime_ns > self.ctime_ns { self.mtime_ns } else { self.ctime_ns };
-        wall_ns.saturating_sub(changed_ns).saturating_abs() < self.step_ns()
+        wall_ns.saturating_sub(self.changed_ns()).saturating_abs() < self.step_ns()
+    }
+
+    /// When anything of the file changed last, by its time stamps.
+    #[must_use]
+    pub const fn changed_ns(&self) -> i64 {
+        if self.mtime_ns > self.ctime_ns { self.mtime_ns } else { self.ctime_ns }
     }
 
     /// What stays when a file is renamed.

@@ -69,8 +69,7 @@ impl Rounds {
 
 /// Whether the system may not have written a file out by itself. A stamp of the future says nothing.
 const fn is_unflushed(file: &Loaded, wall_ns: i64) -> bool {
-    let changed_ns = if file.stat.mtime_ns > file.stat.ctime_ns { file.stat.mtime_ns } else { file.stat.ctime_ns };
-    wall_ns.saturating_sub(changed_ns) < limits::UNFLUSHED_NS
+    wall_ns.saturating_sub(file.stat.changed_ns()) < limits::UNFLUSHED_NS
 }
 
 type Read = (usize, Result<Loaded, LoadError>);
