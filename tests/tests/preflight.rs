@@ -16,8 +16,7 @@ use sync_fuzz::{
     input::Input,
     preflight::{
         alike::assert_read_alike,
-        history::{self, Habit},
-        mutate,
+        history, mutate,
         world::{Closed, Held, World},
     },
 };
@@ -41,9 +40,8 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 fn world(seed: u64, changes: usize) -> World {
     let choices = noise(seed, changes * CHANGE_CHOICES);
     let mut input = Input::new(&choices);
-    let habit = Habit::of(&mut input);
-    let mut world = World::new(habit);
-    for change in history::random(&mut input, habit, changes) {
+    let mut world = World::default();
+    for change in history::random(&mut input, changes) {
         assert_read_alike(&change);
         if let Err(closed) = world.let_in(change.raw_bytes()) {
             panic!("seed {seed}: {closed:?}: {:?}\nbehind {:#?}", change.decode(), world.described());
@@ -177,7 +175,7 @@ fn most_of_what_is_built_passes() {
     for seed in 0..200 {
         let choices = noise(seed, 4 * CHANGE_CHOICES);
         let mut input = Input::new(&choices);
-        let mut world = World::new(Habit::Marking);
+        let mut world = World::default();
         for _ in 0..8 {
             let change = sync_fuzz::preflight::build::change(&mut input, &world);
             assert!(Change::read(&change).is_ok(), "seed {seed}");

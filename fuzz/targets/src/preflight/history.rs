@@ -3,8 +3,7 @@
 //! What an input draws is what they do. Only Automerge writes here, so all of it must pass the door.
 
 use automerge::{
-    ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjId, ObjType, PatchLog, ROOT, ScalarValue, TextEncoding,
-    Value, hydrate,
+    ActorId, Automerge, AutomergeError, Change, ObjId, ObjType, ROOT, ScalarValue, TextEncoding, Value, hydrate,
     marks::{ExpandMark, Mark},
     transaction::{CommitOptions, Transactable},
 };
@@ -81,22 +80,22 @@ fn objects<T: Transactable>(tx: &T) -> Vec<(ObjId, ObjType)> {
 }
 
 /// One edit of some object; those that do not fit what is there change nothing.
-fn edit<T: Transactable>(input: &mut Input<'_>, tx: &mut T, all: &[(ObjId, ObjType)], marking: bool) {
+fn edit<T: Transactable>(input: &mut Input<'_>, tx: &mut T, all: &[(ObjId, ObjType)]) {
     let (object, kind_of) = if input.one_in(3) { &all[0] } else { input.of(all) };
     let done = match kind_of {
         ObjType::Map | ObjType::Table => edit_map(input, tx, object),
         ObjType::List => edit_list(input, tx, object),
-        ObjType::Text => edit_text(input, tx, object, marking),
+        ObjType::Text => edit_text(input, tx, object),
     };
     // Increments of what is no counter, positions behind the end and the like.
     drop(done);
 }
 
 /// Some edits in one transaction.
-fn edits<T: Transactable>(input: &mut Input<'_>, tx: &mut T, marking: bool) {
+fn edits<T: Transactable>(input: &mut Input<'_>, tx: &mut T) {
     let mut all = objects(tx);
     for _ in 0..1 + input.below(8) {
-        edit(input, tx, &all, marking);
+        edit(input, tx, &all);
         // To look for objects is much of the work.
         if input.one_in(4) {
             all = objects(tx);
@@ -136,12 +135,7 @@ fn edit_list<T: Transactable>(input: &mut Input<'_>, tx: &mut T, list: &ObjId) -
     }
 }
 
-fn edit_text<T: Transactable>(
-    input: &mut Input<'_>,
-    tx: &mut T,
-    text: &ObjId,
-    marking: bool,
-) -> Result<(), AutomergeError> {
+fn edit_text<T: Transactable>(input: &mut Input<'_>, tx: &mut T, text: &ObjId) -> Result<(), AutomergeError> {
     let len = tx.length(text);
     let at = input.below(len + 1);
     let to = at + input.below(len - at + 1);
@@ -152,7 +146,7 @@ fn edit_text<T: Transactable>(
             tx.splice_text(text, at, input.below(len - at + 1).min(4) as isize, &words)
         }
         5 => tx.splice_text(text, at, (to - at) as isize, ""),
-        6 | 7 if marking => {
+        6 | 7 => {
             // Nobody makes a mark of what is not equal to itself: Automerge, built to assert, ends on it.
             let value = match scalar(input) {
                 ScalarValue::F64(number) if number.is_nan() => ScalarValue::Null,
@@ -160,7 +154,7 @@ fn edit_text<T: Transactable>(
             };
             tx.mark(text, Mark::new((*input.of(&["bold", "link"])).into(), value, at, to), expand)
         }
-        8 if marking => tx.unmark(text, "bold", at, to, expand),
+        8 => tx.unmark(text, "bold", at, to, expand),
         9 => tx.split_block(text, at).map(drop),
         10 => tx.put(text, at, scalar(input)),
         11 => tx.insert(text, at, scalar(input)),
@@ -175,59 +169,27 @@ fn options(input: &mut Input<'_>) -> CommitOptions {
     if input.one_in(4) { options.with_message(words(input)) } else { options }
 }
 
-/// What actors of a history do besides editing at their heads. Automerge does not bear all of it at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habit {
-    /// They mark texts and write empty changes. They do not edit at past states: Automerge takes an actor whose last
-    /// change is empty for one that has not written since, and lets it write beside that change.
-    Marking,
-    /// They edit at past states.
-    Returning,
-    /// They mark texts and edit at past states. Automerge then inserts behind ends of marks that lie outside of the
-    /// past which it writes down.
-    Both,
-}
-
-impl Habit {
-    /// One of them.
-    pub fn of(input: &mut Input<'_>) -> Self {
-        match input.below(5) {
-            0 | 1 => Self::Marking,
-            2 | 3 => Self::Returning,
-            _ => Self::Both,
-        }
-    }
-}
-
-/// Edits a document as one change: at its heads or at some past state, or without any edit.
+/// Edits a document at its heads as one change, or writes an empty one. Nobody writes at past states: the commits of a
+/// device stand in a row, each behind all that it had.
 ///
 /// # Panics
 /// Never, unless Automerge does.
-pub fn change(input: &mut Input<'_>, document: &mut Automerge, habit: Habit) {
+pub fn change(input: &mut Input<'_>, document: &mut Automerge) {
     let commit = options(input);
-    if habit == Habit::Marking && input.one_in(8) {
+    if input.one_in(8) {
         document.empty_commit(commit);
         return;
     }
-    let marking = habit != Habit::Returning;
-    if habit != Habit::Marking && input.one_in(5) {
-        let past: Vec<ChangeHash> = document.get_changes_meta(&[]).into_iter().map(|change| change.hash).collect();
-        let at: Vec<ChangeHash> = if past.is_empty() { Vec::new() } else { vec![*input.of(&past)] };
-        let mut tx = document.transaction_at(PatchLog::inactive(), &at).expect("the log is inactive");
-        edits(input, &mut tx, marking);
-        tx.commit_with(commit);
-    } else {
-        let mut tx = document.transaction();
-        edits(input, &mut tx, marking);
-        tx.commit_with(commit);
-    }
+    let mut tx = document.transaction();
+    edits(input, &mut tx);
+    tx.commit_with(commit);
 }
 
 /// A history of so many changes or less, dependencies first.
 ///
 /// # Panics
 /// When histories of one input do not merge.
-pub fn random(input: &mut Input<'_>, habit: Habit, changes: usize) -> Vec<Change> {
+pub fn random(input: &mut Input<'_>, changes: usize) -> Vec<Change> {
     let mut documents: Vec<Automerge> = (0..1 + input.below(4))
         .map(|index: usize| {
             let mut actor = vec![input.byte(); *input.of(&[16, 1, 16, 32])];
@@ -245,7 +207,7 @@ pub fn random(input: &mut Input<'_>, habit: Habit, changes: usize) -> Vec<Change
             let news = documents[at].get_changes_added(&documents[from]);
             documents[at].apply_changes(news).expect("histories of one input merge");
         }
-        change(input, &mut documents[at], habit);
+        change(input, &mut documents[at]);
     }
     let mut all = documents.swap_remove(0);
     for document in documents {

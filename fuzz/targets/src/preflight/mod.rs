@@ -12,7 +12,6 @@ pub mod world;
 
 use self::{
     alike::assert_read_alike,
-    history::Habit,
     world::{CHANGES_MAX, World},
 };
 use crate::input::Input;
@@ -33,9 +32,8 @@ const _: () = assert!(BUILT_MAX < CHANGES_MAX);
 /// When a promise is broken.
 pub fn preflight(bytes: &[u8]) {
     let mut input = Input::new(&bytes[..bytes.len().min(INPUT_BYTES_MAX)]);
-    let habit = Habit::of(&mut input);
-    let mut world = World::new(habit);
-    for change in history::random(&mut input, habit, HISTORY_MAX) {
+    let mut world = World::default();
+    for change in history::random(&mut input, HISTORY_MAX) {
         assert_read_alike(&change);
         if let Err(closed) = world.let_in(change.raw_bytes()) {
             panic!("{closed:?}: {:?}\nbehind {:#?}", change.decode(), world.described());
@@ -64,7 +62,7 @@ pub fn preflight(bytes: &[u8]) {
 /// When a promise is broken.
 pub fn apply(bytes: &[u8]) {
     let mut input = Input::new(&bytes[..bytes.len().min(INPUT_BYTES_MAX)]);
-    let mut world = World::new(Habit::Marking);
+    let mut world = World::default();
     let mut tries = 0;
     while !input.is_empty() && world.held.len() < BUILT_MAX && tries < 2 * BUILT_MAX {
         tries += 1;

@@ -11,7 +11,7 @@ use sync_core::{
     preflight::{Change, ChangeHead, OpId, Past, Refusal, RuleError, Run, Summary, check},
 };
 
-use super::history::{self, ENCODING, Habit};
+use super::history::{self, ENCODING};
 use crate::input::Input;
 
 /// Most changes of a world: a set of them is the bits of a number.
@@ -42,9 +42,8 @@ pub struct Held {
 }
 
 /// Changes that were let in, dependencies first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct World {
-    habit: Habit,
     /// The changes.
     pub held: Vec<Held>,
     places: BTreeMap<ChangeHash, usize>,
@@ -52,11 +51,6 @@ pub struct World {
 
 const fn bit(place: usize) -> u64 {
     1 << place
-}
-
-/// All places before this one.
-const fn before(place: usize) -> u64 {
-    if place >= CHANGES_MAX { u64::MAX } else { bit(place) - 1 }
 }
 
 fn places(set: u64) -> impl Iterator<Item = usize> {
@@ -81,12 +75,6 @@ impl Past for Ancestors<'_> {
 }
 
 impl World {
-    /// A world without changes, by actors of this habit.
-    #[must_use]
-    pub const fn new(habit: Habit) -> Self {
-        Self { habit, held: Vec::new(), places: BTreeMap::new() }
-    }
-
     /// All ancestors of a change with these dependencies; an error where one is not held.
     pub fn ancestors(&self, deps: &[ChangeHash]) -> Result<u64, Closed> {
         let place = |dep| self.places.get(dep).ok_or(Closed::Place("a dependency is not held"));
@@ -123,9 +111,7 @@ impl World {
         if !head.follows(deps_max_op) {
             return Err(Closed::Place("its counter does not follow"));
         }
-        // Where the ancestors are not enough, a change stands behind all that came before it, as behind a commit's past.
-        let set = if self.habit == Habit::Both { before(place) } else { closure };
-        let summary = check(&change, &mut Ancestors { world: self, set }).map_err(Closed::Rule)?;
+        let summary = check(&change, &mut Ancestors { world: self, set: closure }).map_err(Closed::Rule)?;
         let kept = summary.encode();
         assert_eq!(Summary::decode(&kept, &head.actor).as_ref(), Ok(&summary), "a summary comes back from its bytes");
         assert_eq!((summary.start_op(), summary.ops()), (head.start_op, head.ops));
@@ -140,7 +126,7 @@ impl World {
     pub fn before(&self, place: usize) -> Self {
         let held: Vec<Held> = self.held[..place].to_vec();
         let places = held.iter().enumerate().map(|(place, held)| (held.head.hash, place)).collect();
-        Self { habit: self.habit, held, places }
+        Self { held, places }
     }
 
     /// What was let in, without one change, all that depends on it, and all that its actor wrote later.
@@ -205,7 +191,7 @@ impl World {
         }
         if input.one_in(4) {
             for _ in 0..2 {
-                history::change(input, &mut document, Habit::Marking);
+                history::change(input, &mut document);
             }
             // Not compared by values: where counters are in conflict, Automerge shows the key of one that it increments
             // twice until the document is loaded again.
@@ -229,7 +215,7 @@ impl World {
             let mut ready = (0..self.held.len())
                 .filter(|place| done & bit(*place) == 0 && self.held[*place].closure & !done == bit(*place));
             let first = ready.next().expect("dependencies come first");
-            let later: Vec<usize> = if self.habit == Habit::Both { Vec::new() } else { ready.collect() };
+            let later: Vec<usize> = ready.collect();
             let drawn = input.below(later.len() + 1);
             let next = if drawn == 0 { first } else { later[drawn - 1] };
             done |= bit(next);
