@@ -171,6 +171,11 @@ pub const FRAMES_WAITING_BYTES_MAX: usize = 2 * TURN_BYTES_MAX;
 /// that reads nothing is closed at this, and finds everything again when it comes back.
 pub const SESSION_WAITING_BYTES_MAX: usize = 8 * FRAME_BYTES_MAX;
 
+/// Bytes of commits without their past that one session may bring after another. A peer that skipped some is told so
+/// once; what it sent before it heard that is at most what waits at its end and in the windows of the connection. Who
+/// goes on has another history than it says.
+pub const GAP_BYTES_MAX: usize = 2 * SESSION_WAITING_BYTES_MAX;
+
 /// Tips kept for a session in hellos of spaces in which its peer is not known yet: a few vectors of the largest kind,
 /// since who sends them may be nobody.
 pub const PARKED_TIPS_MAX: usize = 2 * REPLICAS_MAX;

@@ -6,7 +6,7 @@ use super::{Command, Effect, Engine, Event, Input, Now, SessionId, Ticket};
 use crate::{
     commit::{Body, Header, Item, Origin, SecretKey, Signed},
     doc::entry::{RootContent, RootSpec},
-    ids::{CommitHash, DeviceId, InstallEpoch, InviteKey, ReplicaId, SpaceId, SpaceTag},
+    ids::{CommitHash, DeviceId, DocId, InstallEpoch, InviteKey, ReplicaId, SpaceId, SpaceTag},
     limits,
     member::{InviteRefusal, MemberOp, Role, prove_invite},
     store::{Edit, Store},
@@ -328,6 +328,24 @@ fn words_about_forks_come_to_an_end() {
         assert_eq!(closed(&bench.hear(2, &trace)), None, "round {round}");
     }
     assert_eq!(closed(&bench.hear(2, &trace)), Some(CloseCode::Protocol));
+}
+
+#[test]
+fn commits_without_their_past_come_to_an_end() {
+    let mut bench = Bench::new();
+    let device = bench.linked(2);
+    let body = Body::Changes(vec![Item::Change { doc: DocId([3; 32]), bytes: noise(200_000, 1) }]);
+    let signed = bench.first_commit(2, &body, vec![CommitHash([9; 32])], Vec::new());
+    let wire_len = signed.wire_len();
+    let commits = Message::Commits { space: bench.space.tag(device), commits: vec![signed] };
+    let mut greeted = 0;
+    for _ in 0..limits::GAP_BYTES_MAX / wire_len {
+        let effects = bench.hear(2, &commits);
+        assert_eq!(closed(&effects), None);
+        greeted += sent(&effects, 2).iter().filter(|message| matches!(message, Message::Hello { .. })).count();
+    }
+    assert_eq!(greeted, 1, "the peer is told once");
+    assert_eq!(closed(&bench.hear(2, &commits)), Some(CloseCode::Protocol));
 }
 
 #[test]

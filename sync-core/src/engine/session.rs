@@ -36,6 +36,8 @@ pub(super) struct Session {
     pub(super) forked: BTreeSet<u32>,
     /// Spaces in which the peer was told that its log differs from ours.
     pub(super) proved: BTreeSet<u32>,
+    /// Bytes of commits without their past that came since the last one that was new, by space.
+    gaps: BTreeMap<u32, usize>,
     pub(super) in_flight: usize,
     /// When a peer that has not said hello is given up.
     hello_by: Option<u64>,
@@ -87,6 +89,7 @@ impl Engine {
             fork_rounds_left: limits::FORK_ROUNDS_MAX,
             forked: BTreeSet::new(),
             proved: BTreeSet::new(),
+            gaps: BTreeMap::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
         };
@@ -225,10 +228,10 @@ impl Engine {
             Message::Durable { space, vector, settled } => {
                 let mut too_many = false;
                 let handle = self.linked(session, &space);
-                let forked = handle.and_then(|handle| self.spaces[&handle].vector.forked_at(&vector).next());
-                if let (Some(handle), Some(replica)) = (handle, forked) {
+                let forked = handle.map(|handle| forked_log(&self.spaces[&handle], tables, &vector)).transpose()?;
+                if let (Some(handle), Some(Some((replica, n)))) = (handle, forked) {
                     self.fork(handle, peer);
-                    let range = LogRange { replica, from: 1, to: vector.len_of(&replica) };
+                    let range = LogRange { replica, from: 1, to: n };
                     if self.sessions.get_mut(&session).is_some_and(|state| state.proved.insert(handle)) {
                         self.show_fork(tables, session, handle, range)?;
                     }
@@ -399,14 +402,16 @@ impl Engine {
             match space.take_in(tables, signed)? {
                 TakenIn::New => {
                     self.took_in(tables, now, handle, Some(session), members)?;
-                    if let Some(link) = self.sessions.get_mut(&session).and_then(|state| state.links.get_mut(&handle)) {
-                        link.patience = now.mono_ms + limits::CATCH_UP_PATIENCE_MS;
+                    if let Some(state) = self.sessions.get_mut(&session) {
+                        state.gaps.remove(&handle);
+                        if let Some(link) = state.links.get_mut(&handle) {
+                            link.patience = now.mono_ms + limits::CATCH_UP_PATIENCE_MS;
+                        }
                     }
                 }
                 TakenIn::Known => {}
                 TakenIn::Missing => {
-                    // The sender skipped something it thinks we have: compare again from the start.
-                    self.greet(session, &[handle]);
+                    self.gap(session, handle, commits);
                     return Ok(());
                 }
                 TakenIn::Fork => {
@@ -422,6 +427,20 @@ impl Engine {
             self.note_held(session, handle, signed);
         }
         Ok(())
+    }
+
+    /// The sender skipped something that it thinks we have: compares again from the start, once. What it had sent by
+    /// then lacks the same.
+    fn gap(&mut self, session: SessionId, handle: u32, commits: &[Signed]) {
+        let Some(state) = self.sessions.get_mut(&session) else { return };
+        let is_first = !state.gaps.contains_key(&handle);
+        let bytes = state.gaps.entry(handle).or_default();
+        *bytes += commits.iter().map(Signed::wire_len).sum::<usize>();
+        if *bytes > limits::GAP_BYTES_MAX {
+            self.close(session, CloseCode::Protocol, "commits without their past");
+        } else if is_first {
+            self.greet(session, &[handle]);
+        }
     }
 
     fn note_held(&mut self, session: SessionId, handle: u32, signed: &Signed) {
