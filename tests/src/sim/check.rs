@@ -111,6 +111,7 @@ impl World {
     /// Tells the first thing in which two devices differ, or in which a disk differs from the documents.
     pub(super) fn differences(&self) -> Result<(), String> {
         let first = self.peers[0].status(&self.space).ok_or("0 is not in the space")?;
+        let gone = self.gone_contents();
         for (index, peer) in self.peers.iter().enumerate() {
             let status = peer.status(&self.space).ok_or_else(|| format!("{index} is not in the space"))?;
             if status.vector != first.vector {
@@ -126,7 +127,7 @@ impl World {
                 let report = rounds.report();
                 // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
                 let works = !peer.reads_only && (report.busy || report.halted.is_some());
-                if works || report.lacking > 0 {
+                if works || report.lacking > gone.get(&index).map_or(0, BTreeSet::len) {
                     return Err(format!("the folder of {index} is not at rest: {report:?}"));
                 }
             } else if peer.has_folder {
@@ -135,6 +136,7 @@ impl World {
         }
         let is_shown = |index: &usize| self.peers[*index].has_folder && !self.peers[*index].reads_only;
         let shown: Vec<usize> = (0..self.peers.len()).filter(is_shown).collect();
+        let lacking = self.paths_of(&gone.into_values().flatten().collect())?;
         for pair in shown.windows(2) {
             let (a, b) = (self.peers[pair[0]].fs.tree(), self.peers[pair[1]].fs.tree());
             let mut differs = a.iter().filter(|(path, seen)| b.get(*path) != Some(*seen));
@@ -142,7 +144,8 @@ impl World {
             // What stands where a link is that leads out of the folder cannot be shown there.
             let foreign =
                 |path: &PathBuf| [&a, &b].iter().any(|tree| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
-            let is_synced = |(path, _): &(&PathBuf, &Seen)| !is_left_alone(path) && !foreign(path);
+            let is_synced =
+                |(path, _): &(&PathBuf, &Seen)| !is_left_alone(path) && !foreign(path) && !lacking.contains(*path);
             let differs = differs.find(is_synced).or_else(|| missing.find(is_synced));
             if let Some((path, _)) = differs {
                 let (left, right) = (a.get(path), b.get(path));
@@ -155,6 +158,41 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Contents that folders wait for, by device, and that are nowhere any more: a large file is only in files, and all
+    /// who had this one deleted it or wrote over it before anybody else had it.
+    fn gone_contents(&self) -> BTreeMap<usize, BTreeSet<ContentHash>> {
+        let wanted: BTreeMap<usize, BTreeSet<ContentHash>> = (self.peers.iter().enumerate())
+            .filter_map(|(index, peer)| Some((index, peer.process.as_ref()?.fetches.keys().copied().collect())))
+            .filter(|(_, hashes): &(usize, BTreeSet<ContentHash>)| !hashes.is_empty())
+            .collect();
+        if wanted.is_empty() {
+            return wanted;
+        }
+        let in_files = self.in_files();
+        let (mut let_go, mut missed) = (BTreeSet::new(), BTreeSet::new());
+        for saved in self.peers.iter().flat_map(|peer| peer.fs.saved()) {
+            let is_missed = saved.ended_ns.is_none() && !saved.excused && !saved.nameless;
+            let of = if is_missed { &mut missed } else { &mut let_go };
+            of.insert(ContentHash::of(&saved.bytes));
+        }
+        let is_gone =
+            |hash: &ContentHash| let_go.contains(hash) && !missed.contains(hash) && !in_files.contains_key(hash);
+        wanted.into_iter().map(|(index, hashes)| (index, hashes.into_iter().filter(is_gone).collect())).collect()
+    }
+
+    /// Where the files with these contents are, or would be.
+    fn paths_of(&self, contents: &BTreeSet<ContentHash>) -> Result<BTreeSet<PathBuf>, String> {
+        let Some(status) = self.peers[0].status(&self.space).filter(|_| !contents.is_empty()) else {
+            return Ok(BTreeSet::new());
+        };
+        let entries = self.entries(0).map_err(|violation| violation.to_string())?;
+        let entries: BTreeMap<DocId, Entry> = entries.into_iter().map(|(doc, (entry, _))| (doc, entry)).collect();
+        let view = View::of(&entries, status.folds);
+        let has = |entry: &Entry| matches!(&entry.content, Some(Content::Reference(content)) if contents.contains(&content.hash));
+        let docs = entries.iter().filter(|(_, entry)| has(entry)).map(|(doc, _)| doc);
+        Ok(docs.filter_map(|doc| view.path_of(doc)).map(|path| PathBuf::from(path.to_string())).collect())
     }
 
     // ---- in the end ----
@@ -239,18 +277,13 @@ impl World {
     /// before it was ever alone in history, all lines are together in one of these.
     pub(super) fn no_user_byte_is_lost(&self) -> Result<(), Violation> {
         let mut held = self.history()?;
-        for peer in &self.peers {
-            held.extend(peer.fs.contents().iter().map(|bytes| (ContentHash::of(bytes), bytes.to_vec())));
-        }
-        let is_held = |bytes: &[u8]| {
-            held.contains_key(&ContentHash::of(bytes)) || held.values().any(|other| has_all_lines(other, bytes))
-        };
+        held.extend(self.in_files());
         for (index, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.has_folder) {
             for saved in peer.fs.saved() {
                 // Who writes into a file that has lost its name writes to nobody: a gap of every program that replaces
                 // files by renaming, and stated in docs/testing.md.
                 let let_go = saved.ended_ns.is_some() || saved.excused || saved.nameless;
-                if !let_go && !is_held(&saved.bytes) {
+                if !let_go && !is_held(&held, &saved.bytes) {
                     let shown = String::from_utf8_lossy(&saved.bytes).chars().take(200).collect::<String>();
                     let what = format!("{} of {index}, {} bytes: {shown:?}", saved.path, saved.bytes.len());
                     return Err(self.violation("no user byte is lost", &what));
@@ -258,6 +291,28 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What a store alone had is gone when an older one is put in its place, as with every backup.
+    pub(super) fn forgive_what_nobody_has(&self) -> Result<(), Violation> {
+        let mut held = self.in_files();
+        for index in 0..self.peers.len() {
+            let engine = self.copy(index, 6)?;
+            let Some(handle) = engine.space_handle(&self.space) else { continue };
+            let read =
+                engine.store().read().map_err(|error| self.violation("stores can be read", &error.to_string()))?;
+            let history = history(read, handle);
+            held.extend(history.map_err(|error| self.violation("every document opens", &error.to_string()))?);
+        }
+        for peer in &self.peers {
+            peer.fs.excuse(|saved| !is_held(&held, &saved.bytes));
+        }
+        Ok(())
+    }
+
+    fn in_files(&self) -> BTreeMap<ContentHash, Vec<u8>> {
+        let contents = self.peers.iter().flat_map(|peer| peer.fs.contents());
+        contents.map(|bytes| (ContentHash::of(&bytes), bytes.to_vec())).collect()
     }
 
     /// No write of the folder code names a path that leaves the root; the file system itself follows no link.
@@ -433,6 +488,11 @@ fn is_foreign(path: &Path, seen: &Seen) -> bool {
     let Seen::Link(target) = seen else { return false };
     let components = path.components().map(|component| component.as_os_str().to_string_lossy().into_owned());
     check_link(&RelPath::from_components(components.collect()), &target.to_string_lossy()).is_err()
+}
+
+/// Whether a content is there, or one that it was merged into.
+fn is_held(held: &BTreeMap<ContentHash, Vec<u8>>, bytes: &[u8]) -> bool {
+    held.contains_key(&ContentHash::of(bytes)) || held.values().any(|other| has_all_lines(other, bytes))
 }
 
 /// Whether a text has every line of another.

@@ -75,7 +75,8 @@ impl World {
         }
     }
 
-    fn copy(&self, index: usize, seed: u8) -> Result<Engine, Violation> {
+    /// The engine of a device as if it started now, on a copy of its disk.
+    pub(super) fn copy(&self, index: usize, seed: u8) -> Result<Engine, Violation> {
         self.open(index, &self.peers[index].disk.fork().crash(Loss::Nothing, 0), seed)
     }
 

@@ -69,6 +69,7 @@ impl World {
             self.peers[index].disk = self.peers[index].disk.restore(image);
             self.peers[index].restored = true;
             self.checks.restored(index);
+            self.forgive_what_nobody_has()?;
         } else if self.profile.clone
             && self.copies(index).len() == 1
             && self.peers.len() <= self.profile.peers
