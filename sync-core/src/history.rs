@@ -13,7 +13,7 @@ pub mod point;
 #[cfg(test)]
 mod tests;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::{
     commit::{Body, BodyKind, Item},
@@ -50,26 +50,41 @@ pub(crate) fn unpack_items(rows: &impl Rows, (space, replica, n): BodyKey) -> Re
 /// Space, replica and number of a commit.
 pub(crate) type BodyKey = (u32, u32, u64);
 
-/// The bodies that were unpacked last.
+/// The bodies that were unpacked last, the last used one last.
 #[derive(Debug, Default)]
 pub struct Bodies {
-    recent: Vec<(BodyKey, Rc<Vec<Item>>)>,
+    recent: Vec<(BodyKey, Arc<Vec<Item>>)>,
+    /// What their items take.
+    bytes: usize,
 }
 
 impl Bodies {
-    /// How many are kept: an import is read in the order of its commits, an edit from a handful.
-    const KEPT: usize = 4;
-
-    fn items(&mut self, rows: &impl Rows, key: BodyKey) -> Result<Rc<Vec<Item>>, StoreError> {
-        if let Some((_, items)) = self.recent.iter().find(|(held, _)| *held == key) {
-            return Ok(Rc::clone(items));
+    fn items(&mut self, rows: &impl Rows, key: BodyKey) -> Result<Arc<Vec<Item>>, StoreError> {
+        if let Some(position) = self.recent.iter().position(|(held, _)| *held == key) {
+            let held = self.recent.remove(position);
+            let items = Arc::clone(&held.1);
+            self.recent.push(held);
+            return Ok(items);
         }
-        let items = Rc::new(unpack_items(rows, key)?);
-        if self.recent.len() >= Self::KEPT {
-            self.recent.remove(0);
-        }
-        self.recent.push((key, Rc::clone(&items)));
+        let items = Arc::new(unpack_items(rows, key)?);
+        self.keep(key, Arc::clone(&items));
         Ok(items)
+    }
+
+    fn keep(&mut self, key: BodyKey, items: Arc<Vec<Item>>) {
+        self.bytes += bytes_of(&items);
+        self.recent.push((key, items));
+        while self.bytes > limits::BODIES_KEPT_BYTES_MAX && self.recent.len() > 1 {
+            let (_, oldest) = self.recent.remove(0);
+            self.bytes -= bytes_of(&oldest);
+        }
+    }
+
+    fn forget(&mut self, key: BodyKey) {
+        if let Some(position) = self.recent.iter().position(|(held, _)| *held == key) {
+            let (_, items) = self.recent.remove(position);
+            self.bytes -= bytes_of(&items);
+        }
     }
 
     /// The bytes of one change.
@@ -82,10 +97,17 @@ impl Bodies {
             return rows.derived_bytes(doc.handle, index);
         }
         let &(replica, n, item) = row.commits.first().ok_or(StoreError::Row { table: "change" })?;
-        match self.items(rows, (space, replica, n))?.get(item as usize) {
-            Some(Item::Change { bytes, .. }) => Ok(bytes.clone()),
-            _ => Err(StoreError::Row { table: "change" }),
+        let key = (space, replica, n);
+        for _ in 0..2 {
+            if let Some(Item::Change { bytes, .. }) = self.items(rows, key)?.get(item as usize)
+                && is_named(bytes, &row.hash)
+            {
+                return Ok(bytes.clone());
+            }
+            // A space that was built again may have another commit of this number.
+            self.forget(key);
         }
+        Err(StoreError::Row { table: "change" })
     }
 
     /// The bytes of a change and of all that it depends on, dependencies first.
@@ -113,9 +135,20 @@ impl Bodies {
     }
 }
 
-/// Documents that were open last, so that the next change to one costs that change and not its whole history.
+fn bytes_of(items: &[Item]) -> usize {
+    items.iter().map(Item::encoded_len).sum()
+}
+
+/// Whether a change may have this hash, by its first bytes, which the change itself tells behind its magic number.
+fn is_named(bytes: &[u8], hash: &ChangeHash) -> bool {
+    bytes.get(4..8) == hash.0.get(..4)
+}
+
+/// Documents that were open last, so that the next change to one costs that change and not its whole history; and the
+/// bodies that changes were read from.
 #[derive(Debug, Default)]
 pub struct Shelf {
+    bodies: Bodies,
     /// The last one was used last. Each with the number of changes that it holds for sure.
     open: Vec<(DocId, Document, u32)>,
 }
@@ -141,7 +174,6 @@ impl Shelf {
 pub struct Library {
     snapshot: Snapshot,
     space: u32,
-    bodies: Bodies,
     shelf: Shelf,
 }
 
@@ -149,7 +181,7 @@ impl Library {
     /// Reads through `snapshot` the space with this handle, with documents that are open from before.
     #[must_use]
     pub fn new(snapshot: Snapshot, space: u32, shelf: Shelf) -> Self {
-        Self { snapshot, space, bodies: Bodies::default(), shelf }
+        Self { snapshot, space, shelf }
     }
 
     /// Ends the view of this turn and gives back what is open.
@@ -208,7 +240,7 @@ impl Library {
             return Ok(());
         }
         let changes = (from..row.changes)
-            .map(|index| self.bodies.change(&self.snapshot, self.space, row, index))
+            .map(|index| self.shelf.bodies.change(&self.snapshot, self.space, row, index))
             .collect::<Result<Vec<_>, _>>()?;
         document.apply(changes)?;
         Ok(())
@@ -220,7 +252,7 @@ impl Library {
     /// When the store fails or Automerge does.
     pub fn entry(&mut self, doc: &DocId, row: &DocRow) -> Result<Entry, HistoryError> {
         if row.changes == 1 {
-            let root = self.bodies.change(&self.snapshot, self.space, row, 0)?;
+            let root = self.shelf.bodies.change(&self.snapshot, self.space, row, 0)?;
             return Ok(Entry::of_root(&root)?);
         }
         if let Some((heads, entry)) = self.snapshot.entry(self.space, doc)?
@@ -243,7 +275,7 @@ impl Library {
         if let Some(cached) = self.snapshot.entry(self.space, doc)? {
             return Ok(Some(cached));
         }
-        let root = self.bodies.change(&self.snapshot, self.space, row, 0)?;
+        let root = self.shelf.bodies.change(&self.snapshot, self.space, row, 0)?;
         Ok(Entry::of_root(&root).ok().map(|entry| (vec![ChangeHash(doc.0)], entry)))
     }
 
@@ -281,7 +313,7 @@ impl Library {
     /// # Errors
     /// When the store fails.
     pub fn root_change(&mut self, row: &DocRow) -> Result<Vec<u8>, HistoryError> {
-        Ok(self.bodies.change(&self.snapshot, self.space, row, 0)?)
+        Ok(self.shelf.bodies.change(&self.snapshot, self.space, row, 0)?)
     }
 
     /// The bytes of a change and of all that it depends on, dependencies first; `None` when it is not held.
@@ -298,6 +330,6 @@ impl Library {
         let Some(index) = index else {
             return Ok(None);
         };
-        Ok(Some(self.bodies.closure(&self.snapshot, self.space, row, index)?))
+        Ok(Some(self.shelf.bodies.closure(&self.snapshot, self.space, row, index)?))
     }
 }

@@ -225,6 +225,10 @@ pub const STORE_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Changes behind a snapshot before a new one is written: loading that many is about as dear as one save.
 pub const SNAPSHOT_EVERY_CHANGES: u32 = 64;
 
+/// Bytes of unpacked bodies that whoever opens documents keeps at hand: those of an import of some thousand texts, which
+/// are edited again in whatever order, and each of which would unpack the hundreds that came with it.
+pub const BODIES_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Documents the folder keeps open, newest first; reopening one costs its whole history.
 pub const OPEN_DOCUMENTS_MAX: usize = 16;
 

@@ -26,7 +26,7 @@ use sync_core::{
     limits,
     preflight::ChangeHead,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
-    tree::{Folds, RelPath},
+    tree::{Folds, RelPath, View},
 };
 use sync_tests::author;
 
@@ -493,6 +493,43 @@ fn a_file_that_vanished_is_awaited_so_long_and_no_longer() {
         round_at(&mut folder, vanished + ms);
         assert_eq!(folder.rounds.report().files, files, "after {ms} ms");
     }
+}
+
+#[test]
+fn files_that_are_deleted_and_made_anew_elsewhere_have_moved_with_one_commit() {
+    const FILES: usize = 30;
+    let mut folder = Folder::new();
+    let path = |dir: &str, number: usize| format!("{dir}/{number}.txt");
+    ["old", "new"].iter().for_each(|dir| fs::create_dir(folder.dir.path().join(dir)).expect("makes"));
+    for number in 0..FILES {
+        fs::write(folder.dir.path().join(path("old", number)), format!("text {number}\n")).expect("writes");
+    }
+    folder.rest();
+    let documents = folder.device.engine.documents(&folder.device.space);
+    let commits = |folder: &Folder| folder.device.engine.status()[0].arrivals;
+    let before = commits(&folder);
+    for number in 0..FILES {
+        fs::remove_file(folder.dir.path().join(path("old", number))).expect("removes");
+        folder.hint(&path("old", number));
+    }
+    fs::remove_dir(folder.dir.path().join("old")).expect("removes");
+    folder.hint("old");
+    let vanished = folder.device.mono_ms;
+    round_at(&mut folder, vanished + limits::SETTLE_MS);
+    for number in 0..FILES {
+        fs::write(folder.dir.path().join(path("new", number)), format!("text {number}\n")).expect("writes");
+        folder.hint(&path("new", number));
+    }
+    round_at(&mut folder, vanished + 2 * limits::SETTLE_MS);
+    assert_eq!(commits(&folder), before + 1);
+    folder.rest();
+    assert_eq!(commits(&folder), before + 2, "the directory went later");
+    assert_eq!(folder.device.engine.documents(&folder.device.space), documents);
+    assert_eq!(folder.rounds.report().files, FILES as u64);
+    let entries = author::entries(&folder.device.engine, &folder.device.space).expect("reads");
+    let view = View::of(&entries, Folds::default());
+    let paths = documents.iter().filter_map(|doc| view.path_of(doc)).map(|path| path.to_string());
+    assert_eq!(paths.filter(|path| path.starts_with("new/")).count(), FILES);
 }
 
 #[test]

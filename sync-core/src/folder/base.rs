@@ -1,6 +1,9 @@
 //! The base: for each entry, the state on which disk and documents last agreed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     doc::entry::Kind,
@@ -9,12 +12,17 @@ use crate::{
     tree::{Folds, Place, RelPath},
 };
 
+/// What is on disk in one directory, by name.
+type Siblings = BTreeMap<String, (DocId, Arc<BaseRow>)>;
+
 /// The base of one folder in memory, the same as in the store. Rows name directories by document, so a directory of any
 /// size moves with one row.
 #[derive(Debug, Default)]
 pub struct Base {
-    rows: BTreeMap<DocId, BaseRow>,
-    children: BTreeMap<Option<DocId>, BTreeMap<String, DocId>>,
+    rows: BTreeMap<DocId, Arc<BaseRow>>,
+    /// With the rows: a scan asks for those of one directory after another, and to find each by its id would cost more
+    /// than the look at the disk.
+    children: BTreeMap<Option<DocId>, Siblings>,
     folds: Folds,
     /// The same by what names have in common on a disk that folds them; empty on others.
     folded: BTreeMap<Option<DocId>, BTreeMap<String, BTreeSet<DocId>>>,
@@ -31,7 +39,7 @@ impl Base {
         self.folds = folds;
         self.folded.clear();
         let hooked = self.children.iter().filter(|_| folds.any()).flat_map(|(dir, siblings)| {
-            siblings.iter().map(move |(name, doc)| (*dir, folds.key(name).into_owned(), *doc))
+            siblings.iter().map(move |(name, (doc, _))| (*dir, folds.key(name).into_owned(), *doc))
         });
         for (dir, key, doc) in hooked {
             self.folded.entry(dir).or_default().entry(key).or_default().insert(doc);
@@ -63,7 +71,7 @@ impl Base {
                 self.bytes -= stat.size;
             }
         }
-        let Some(row) = row else {
+        let Some(row) = row.map(Arc::new) else {
             self.aside.remove(&doc);
             return;
         };
@@ -90,8 +98,8 @@ impl Base {
         self.aside.insert(doc);
     }
 
-    fn hook(&mut self, doc: DocId, row: &BaseRow) {
-        self.children.entry(row.parent).or_default().insert(row.name.clone(), doc);
+    fn hook(&mut self, doc: DocId, row: &Arc<BaseRow>) {
+        self.children.entry(row.parent).or_default().insert(row.name.clone(), (doc, Arc::clone(row)));
         if self.folds.any() {
             let key = self.folds.key(&row.name).into_owned();
             self.folded.entry(row.parent).or_default().entry(key).or_default().insert(doc);
@@ -100,7 +108,7 @@ impl Base {
 
     fn unhook(&mut self, doc: &DocId, row: &BaseRow) {
         if let Some(siblings) = self.children.get_mut(&row.parent)
-            && siblings.get(&row.name) == Some(doc)
+            && siblings.get(&row.name).is_some_and(|(held, _)| held == doc)
         {
             siblings.remove(&row.name);
         }
@@ -127,7 +135,7 @@ impl Base {
     /// The row of an entry; it may hold an intent only.
     #[must_use]
     pub fn row(&self, doc: &DocId) -> Option<&BaseRow> {
-        self.rows.get(doc)
+        self.rows.get(doc).map(Arc::as_ref)
     }
 
     /// The row and last look of an entry that is on disk.
@@ -139,18 +147,24 @@ impl Base {
 
     /// All rows by id.
     pub fn rows(&self) -> impl Iterator<Item = (&DocId, &BaseRow)> {
-        self.rows.iter()
+        self.rows.iter().map(|(doc, row)| (doc, row.as_ref()))
     }
 
     /// What is on disk in a directory.
     pub fn children(&self, dir: Option<DocId>) -> impl Iterator<Item = (&String, &DocId)> {
-        self.children.get(&dir).into_iter().flatten()
+        self.known(dir).map(|(name, doc, _)| (name, doc))
+    }
+
+    /// The same with their rows.
+    pub fn known(&self, dir: Option<DocId>) -> impl Iterator<Item = (&String, &DocId, &BaseRow)> {
+        let children = self.children.get(&dir).into_iter().flatten();
+        children.map(|(name, (doc, row))| (name, doc, row.as_ref()))
     }
 
     /// What is on disk under a name of a directory.
     #[must_use]
     pub fn child(&self, dir: Option<DocId>, name: &str) -> Option<DocId> {
-        self.children.get(&dir)?.get(name).copied()
+        Some(self.children.get(&dir)?.get(name)?.0)
     }
 
     /// What this disk does not tell apart in names.

@@ -65,7 +65,7 @@ impl Ignored {
     /// Whether one entry of a directory that is itself not ignored is ignored.
     #[must_use]
     pub fn is_ignored(&self, path: &RelPath, is_dir: bool) -> bool {
-        let Some((_, name)) = path.split() else {
+        let Some(name) = path.components().last() else {
             return false;
         };
         is_reserved(name) || is_litter(name) || self.rule_of(path, is_dir).is_some()
@@ -73,9 +73,11 @@ impl Ignored {
 
     /// The line of an ignore file that ignores an entry, and the directory of that file.
     fn rule_of(&self, path: &RelPath, is_dir: bool) -> Option<(RelPath, String)> {
-        let (dir, _) = path.split()?;
+        if self.rules.is_empty() {
+            return None;
+        }
         let components = path.components();
-        for depth in (0..=dir.components().len()).rev() {
+        for depth in (0..components.len()).rev() {
             let above = RelPath::from_components(components[..depth].to_vec());
             let Some((_, rules)) = self.rules.get(&above) else {
                 continue;

@@ -70,6 +70,9 @@ pub fn is_touched(row: &BaseRow, found: &Found) -> bool {
     }
 }
 
+/// An entry of the base and its row.
+type Known<'a> = (DocId, &'a BaseRow);
+
 /// Compares parts of a disk with the base.
 #[derive(Debug)]
 pub struct Observer<'a> {
@@ -111,7 +114,7 @@ impl<'a> Observer<'a> {
     /// When the directory itself cannot be read; one below it that cannot be is a problem, and nothing in it is missing.
     pub fn directory(&mut self, dir: Option<DocId>, path: &RelPath) -> Result<(), FsError> {
         let (base, ignored) = (self.base, self.ignored);
-        let known = base.children(dir).map(|(name, doc)| (name, *doc)).collect();
+        let known = base.known(dir).map(|(name, doc, row)| (name, (*doc, row))).collect();
         let listed = self.fs.list(path)?;
         self.compare_all(dir, path, listed, known, |path, is_dir| ignored.is_ignored(path, is_dir));
         Ok(())
@@ -123,7 +126,7 @@ impl<'a> Observer<'a> {
         dir: Option<DocId>,
         path: &RelPath,
         listed: Vec<Listed>,
-        mut missing: BTreeMap<&'a String, DocId>,
+        mut missing: BTreeMap<&'a String, Known<'a>>,
         is_ignored: impl Fn(&RelPath, bool) -> bool,
     ) {
         let respelled = self.respelled(&listed, &missing);
@@ -139,7 +142,7 @@ impl<'a> Observer<'a> {
                 continue;
             };
             let below = path.join(&name);
-            let known = missing.remove(&name).or_else(|| self.base.child(dir, &name));
+            let known = missing.remove(&name).or_else(|| self.known(self.base.child(dir, &name)));
             if is_ignored(&below, listed.found.kind == FoundKind::Dir) {
                 continue;
             }
@@ -148,11 +151,8 @@ impl<'a> Observer<'a> {
         }
         let gone = missing
             .into_iter()
-            .filter(|(name, doc)| {
-                let is_dir = self.base.row(doc).is_some_and(|row| row.kind == Kind::Dir);
-                !is_ignored(&path.join(name), is_dir)
-            })
-            .map(|(_, doc)| doc);
+            .filter(|(name, (_, row))| !is_ignored(&path.join(name), row.kind == Kind::Dir))
+            .map(|(_, (doc, _))| doc);
         self.looks.vanished.extend(gone);
     }
 
@@ -161,7 +161,7 @@ impl<'a> Observer<'a> {
     fn respelled(
         &self,
         listed: &[Listed],
-        missing: &BTreeMap<&'a String, DocId>,
+        missing: &BTreeMap<&'a String, Known<'a>>,
     ) -> BTreeMap<String, (&'a String, DocId)> {
         let folds = self.base.folds();
         if !folds.any() {
@@ -169,7 +169,7 @@ impl<'a> Observer<'a> {
         }
         let here: BTreeSet<&String> = listed.iter().filter_map(|listed| listed.name.as_ref().ok()).collect();
         let away = missing.iter().filter(|(name, _)| !here.contains(**name));
-        let away: BTreeMap<_, _> = away.map(|(name, doc)| (folds.key(name), (*name, *doc))).collect();
+        let away: BTreeMap<_, _> = away.map(|(name, (doc, _))| (folds.key(name), (*name, *doc))).collect();
         let new = here.into_iter().filter(|name| !missing.contains_key(*name));
         new.filter_map(|name| Some((name.clone(), *away.get(&folds.key(name))?))).collect()
     }
@@ -213,7 +213,7 @@ impl<'a> Observer<'a> {
                     return Ok(());
                 }
                 if let Some(name) = self.usable(&at, Ok(name.clone()), &found) {
-                    self.compare(dir, &path, known, name, found);
+                    self.compare(dir, &path, self.known(known), name, found);
                 }
             }
         }
@@ -239,7 +239,7 @@ impl<'a> Observer<'a> {
         }
         let listed = self.listings.get(path).and_then(|listing| listing.get(&key)).cloned().unwrap_or_default();
         let known = base.namesakes(dir, name).into_iter();
-        let known = known.filter_map(|doc| Some((&base.row(&doc)?.name, doc))).collect();
+        let known = known.filter_map(|doc| Some((doc, base.row(&doc)?))).map(|known| (&known.1.name, known)).collect();
         self.compare_all(dir, path, listed, known, |path, is_dir| ignored.covers(path, is_dir));
         Ok(())
     }
@@ -282,14 +282,17 @@ impl<'a> Observer<'a> {
         None
     }
 
-    fn compare(&mut self, dir: Option<DocId>, path: &RelPath, known: Option<DocId>, name: String, found: Found) {
+    fn known(&self, doc: Option<DocId>) -> Option<Known<'a>> {
+        doc.and_then(|doc| Some((doc, self.base.row(&doc)?)))
+    }
+
+    fn compare(&mut self, dir: Option<DocId>, path: &RelPath, known: Option<Known<'a>>, name: String, found: Found) {
         if name == super::ignored::IGNORE_FILE
             && let Some((above, _)) = path.split()
         {
             self.looks.ignore_files.push(above);
         }
-        let row = known.and_then(|doc| Some((doc, self.base.row(&doc)?)));
-        match row {
+        match known {
             Some((doc, row)) if Some(row.kind) == kind_of(found.kind) => {
                 if row.name != name {
                     self.looks.renamed.push((doc, name, found));

@@ -371,7 +371,7 @@ impl Library {
     fn is_plain_edit(&mut self, row: &DocRow, touch: &Touch) -> Result<bool, StoreError> {
         let mut in_text = false;
         for index in &touch.changes {
-            let bytes = self.bodies.change(&self.snapshot, self.space, row, *index)?;
+            let bytes = self.shelf.bodies.change(&self.snapshot, self.space, row, *index)?;
             let change = Change::read(&bytes).map_err(|_| StoreError::Row { table: "change" })?;
             if change.head.deps.is_empty() {
                 return Ok(false);
@@ -385,7 +385,7 @@ impl Library {
             }
             in_text |= change.ops.iter().any(|op| op.object.is_some());
             for dep in self.snapshot.change(row.handle, *index)?.deps {
-                let bytes = self.bodies.change(&self.snapshot, self.space, row, dep)?;
+                let bytes = self.shelf.bodies.change(&self.snapshot, self.space, row, dep)?;
                 let change = Change::read(&bytes).map_err(|_| StoreError::Row { table: "change" })?;
                 if change.ops.iter().any(|op| op.object.is_none() && is_alive(op) && op.action == Action::Delete) {
                     return Ok(false);

@@ -1,7 +1,9 @@
 //! The past of a space that a test wrote commit by commit.
 
+use std::sync::Arc;
+
 use super::{
-    Library, Shelf,
+    Bodies, Library, Shelf,
     log::{Deed, Held},
     past::{Past, Standing},
     point::{Point, RevError},
@@ -312,4 +314,23 @@ fn the_shelf_holds_the_last_documents_and_no_more() {
     assert_eq!(shelf.open.len(), limits::OPEN_DOCUMENTS_MAX, "and one past it");
     assert!(shelf.take(&documents[0]).is_none(), "the oldest went");
     assert!(documents[1..].iter().all(|doc| shelf.take(doc).is_some()));
+}
+
+#[test]
+fn bodies_are_kept_up_to_their_bytes_and_the_last_used_go_last() {
+    let item = |len: usize| Item::Change { doc: DocId([1; 32]), bytes: vec![0; len] };
+    let body = |len: usize| Arc::new(vec![item(len)]);
+    let overhead = item(1 << 20).encoded_len() - (1 << 20);
+    let half = limits::BODIES_KEPT_BYTES_MAX / 2 - overhead;
+    let kept = |bodies: &Bodies| bodies.recent.iter().map(|(key, _)| key.2).collect::<Vec<_>>();
+    let mut bodies = Bodies::default();
+    bodies.keep((0, 0, 1), body(half));
+    bodies.keep((0, 0, 2), body(half));
+    assert_eq!((kept(&bodies), bodies.bytes), (vec![1, 2], limits::BODIES_KEPT_BYTES_MAX), "at the bound");
+    bodies.keep((0, 0, 3), body(1));
+    assert_eq!(kept(&bodies), [2, 3], "and past it");
+    bodies.keep((0, 0, 4), body(3 * half));
+    assert_eq!(kept(&bodies), [4], "the last one stays, however large");
+    bodies.forget((0, 0, 4));
+    assert_eq!((kept(&bodies), bodies.bytes), (vec![], 0));
 }

@@ -53,6 +53,9 @@ pub fn check_name(name: &str) -> Result<(), NameFault> {
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     const RESERVED: [&str; 6] = [STATE_DIR, ".git", ".hg", ".svn", ".jj", ".bzr"];
+    if name.is_ascii() {
+        return RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name));
+    }
     // As the coarsest disk has it: a sign that nobody sees must not lead into our own state there.
     RESERVED.contains(&&*Folds::ALL.key(name))
 }

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use iroh::endpoint::{Connection, RecvStream, SendStream};
 use sync_core::{
-    commit::Item,
+    commit::{Item, Signed},
     doc::entry::{RootContent, RootSpec},
     ids::{CommitHash, ContentHash, ReplicaId, SpaceTag},
     limits,
@@ -218,16 +218,13 @@ fn hellos_of_unknown_spaces_are_not_kept_for_ever() {
 #[test]
 fn frames_as_fast_as_they_go_wait_outside() {
     script(async |bench| {
-        let mut member = bench.member().await;
+        let member = bench.member().await;
         let before = bench.state().await;
-        let file = member.file("x", b"");
-        let forge = member.forge(vec![file]);
-        // A megabyte each, of commits whose past nobody has: each is read whole and put away.
-        let orphan = forge.with(|forge| {
-            forge.header.parents = vec![CommitHash([1; 32])];
-            forge.set_bytes(noise(limits::BODY_BYTES_MAX));
-        });
-        let commits = vec![orphan.sign()];
+        // A megabyte each, of commits that are held: each is read whole and put away.
+        let vector = member.vector();
+        let held: Vec<Signed> = vector.iter().flat_map(|(id, tip)| (1..=tip.n).map(|n| member.held(*id, n))).collect();
+        let each = held.iter().map(Signed::wire_len).sum::<usize>();
+        let commits = held.iter().cycle().take(held.len() * ((1 << 20) / each - 1)).cloned().collect();
         let frame =
             framed(&postcard::to_allocvec(&Message::Commits { space: member.tag(), commits }).expect("is plain"));
         let Wire { connection, mut send, mut receive } = member.session(&bench.a.address).await;
@@ -243,6 +240,28 @@ fn frames_as_fast_as_they_go_wait_outside() {
         }
         bench.unchanged(&before).await;
         connection.close(0_u32.into(), b"done");
+    });
+}
+
+#[test]
+fn commits_without_their_past_end_the_session_in_the_end() {
+    script(async |bench| {
+        let mut member = bench.member().await;
+        let before = bench.state().await;
+        let file = member.file("x", b"");
+        let orphan = member.forge(vec![file]).with(|forge| {
+            forge.header.parents = vec![CommitHash([1; 32])];
+            forge.set_bytes(noise(limits::BODY_BYTES_MAX));
+        });
+        let commits = vec![orphan.sign()];
+        let frame =
+            framed(&postcard::to_allocvec(&Message::Commits { space: member.tag(), commits }).expect("is plain"));
+        let Wire { connection, mut send, mut receive } = member.session(&bench.a.address).await;
+        let write = async { while send.write_all(&frame).await.is_ok() {} };
+        let read = async { while let Ok(Some(_)) = receive.read_chunk(1 << 20).await {} };
+        tokio::join!(within("commits without end", write), read);
+        ends_with(&connection, "commits without their past", CloseCode::Protocol).await;
+        bench.unchanged(&before).await;
     });
 }
 

@@ -43,14 +43,14 @@ impl Rounds {
         }
     }
 
-    /// Files that are gone may be on their way back: editors delete and create, or move in two steps.
+    /// Files that are gone may be on their way back: editors delete and create, or move in two steps. Tells what waits.
     pub(super) fn await_the_missing(
         &mut self,
         host: &dyn Host,
         changes: &mut Local,
         ages: &BTreeMap<RelPath, Dirty>,
         full: bool,
-    ) {
+    ) -> BTreeSet<DocId> {
         let now = host.now().mono_ms;
         let mut waiting: BTreeSet<DocId> = BTreeSet::new();
         let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
@@ -88,5 +88,6 @@ impl Rounds {
             let dirty = Dirty { ready_ms: since_ms + limits::VANISH_MS, since_ms, missing: true, written: false };
             self.dirty.insert(path, dirty);
         }
+        waiting
     }
 }

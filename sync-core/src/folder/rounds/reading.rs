@@ -71,8 +71,9 @@ impl Rounds {
         if full {
             self.forget_what_came_back(&changes);
         }
+        let mut waiting = BTreeSet::new();
         if !first_scan {
-            self.await_the_missing(host, &mut changes, &ages, full);
+            waiting = self.await_the_missing(host, &mut changes, &ages, full);
             self.await_the_renamed(host, &mut changes, &ages);
         }
         if !changes.gone.is_empty() {
@@ -82,7 +83,7 @@ impl Rounds {
                 return Ok(());
             }
         }
-        self.submit_local(host, changes)?;
+        self.submit_local(host, changes, &waiting)?;
         self.forget_rules_that_are_gone();
         Ok(())
     }
@@ -148,7 +149,13 @@ impl Rounds {
         }
     }
 
-    fn submit_local(&mut self, host: &mut dyn Host, changes: Local) -> Result<(), RoundError> {
+    /// Submits what the user did. Of what is waited for, only files that are somewhere else now are.
+    fn submit_local(
+        &mut self,
+        host: &mut dyn Host,
+        changes: Local,
+        waiting: &BTreeSet<DocId>,
+    ) -> Result<(), RoundError> {
         let Local { made, moved, mut touched, mut gone } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
@@ -161,19 +168,13 @@ impl Rounds {
         });
         let mut docs = BTreeMap::new();
         self.make(host, &made, &mut BTreeMap::new(), &BTreeMap::new(), &mut docs)?;
-        for entry in &moved {
-            let parent = match entry.into {
-                Within::Known(parent) => parent,
-                Within::Made(index) => match docs.get(&index) {
-                    Some(doc) => Some(*doc),
-                    None => continue,
-                },
-            };
-            let ready = self.ingest_one(host, entry.doc, |ingest| ingest.moved(entry, parent))?;
-            self.submit(host, ready.into_iter().collect())?;
+        for moved in moved.chunks(limits::FOLDER_BATCH) {
+            self.submit_moved(host, moved, &docs)?;
         }
         self.make_links(host, &made, &mut docs)?;
-        self.make_files(host, &made, &mut docs, &mut gone, &mut touched)?;
+        let mut missing: BTreeSet<DocId> = gone.iter().chain(waiting).copied().collect();
+        self.make_files(host, &made, &mut docs, &mut missing)?;
+        gone.retain(|doc| missing.contains(doc));
         self.hold_outgoing(host, &mut touched, &mut gone);
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
@@ -182,6 +183,26 @@ impl Rounds {
             if ready.len() >= limits::FOLDER_BATCH {
                 self.submit(host, std::mem::take(&mut ready))?;
             }
+        }
+        self.submit(host, ready)
+    }
+
+    fn submit_moved(
+        &mut self,
+        host: &mut dyn Host,
+        moved: &[Moved],
+        docs: &BTreeMap<usize, DocId>,
+    ) -> Result<(), RoundError> {
+        let mut ready = Vec::new();
+        for entry in moved {
+            let parent = match entry.into {
+                Within::Known(parent) => parent,
+                Within::Made(index) => match docs.get(&index) {
+                    Some(doc) => Some(*doc),
+                    None => continue,
+                },
+            };
+            ready.extend(self.ingest_one(host, entry.doc, |ingest| ingest.moved(entry, parent))?);
         }
         self.submit(host, ready)
     }
@@ -278,8 +299,7 @@ impl Rounds {
         host: &mut dyn Host,
         made: &[Made],
         docs: &mut BTreeMap<usize, DocId>,
-        gone: &mut Vec<DocId>,
-        touched: &mut Vec<(DocId, Found)>,
+        missing: &mut BTreeSet<DocId>,
     ) -> Result<(), RoundError> {
         let files: Vec<(usize, RelPath)> = made
             .iter()
@@ -289,38 +309,29 @@ impl Rounds {
             .collect();
         for batch in files.chunks(limits::FOLDER_BATCH) {
             let mut loaded = self.load_all(host, batch);
-            // A file with the bytes of one that is gone is that one, elsewhere.
-            let twins: Vec<(usize, DocId)> = {
+            // A file with the bytes of one that is missing is that one, elsewhere.
+            let mut moved = Vec::new();
+            {
                 let base = lock(&self.parts.base);
-                let mut free: BTreeSet<DocId> = gone.iter().copied().collect();
-                loaded
-                    .iter()
-                    .filter(|(_, file)| file.stat.size > 0)
-                    .filter_map(|(index, file)| {
-                        let doc = *base.with_hash(&file.hash).iter().find(|doc| free.contains(doc))?;
-                        free.remove(&doc);
-                        Some((*index, doc))
-                    })
-                    .collect()
-            };
-            for (index, doc) in twins {
-                let parent = match made[index].into {
-                    Within::Known(parent) => parent,
-                    Within::Made(above) => docs.get(&above).copied(),
-                };
-                let moved = Moved {
-                    doc,
-                    into: Within::Known(parent),
-                    name: made[index].name.clone(),
-                    found: made[index].found,
-                };
-                let ready = self.ingest_one(host, doc, |ingest| ingest.moved(&moved, parent))?;
-                self.submit(host, ready.into_iter().collect())?;
-                loaded.remove(&index);
-                docs.insert(index, doc);
-                gone.retain(|held| *held != doc);
-                touched.push((doc, made[index].found));
+                for (index, file) in loaded.iter().filter(|(_, file)| file.stat.size > 0) {
+                    let Some(doc) = base.with_hash(&file.hash).iter().find(|doc| missing.contains(doc)) else {
+                        continue;
+                    };
+                    missing.remove(doc);
+                    let Made { into, name, found } = &made[*index];
+                    moved.push((*index, Moved { doc: *doc, into: *into, name: name.clone(), found: *found }));
+                }
             }
+            docs.extend(moved.iter().map(|(index, entry)| (*index, entry.doc)));
+            let read: Vec<(DocId, Loaded)> =
+                moved.iter().filter_map(|(index, entry)| Some((entry.doc, loaded.remove(index)?))).collect();
+            let moved: Vec<Moved> = moved.into_iter().map(|(_, entry)| entry).collect();
+            self.submit_moved(host, &moved, docs)?;
+            let read = {
+                let base = lock(&self.parts.base);
+                read.into_iter().filter_map(|(doc, file)| Some((base.path_of(&doc)?, doc, file))).collect()
+            };
+            self.submit_files(host, read)?;
             self.make(host, made, &mut loaded, &BTreeMap::new(), docs)?;
         }
         Ok(())
@@ -369,23 +380,29 @@ impl Rounds {
         for batch in files.chunks(limits::FOLDER_BATCH) {
             let paths: Vec<(usize, RelPath)> = batch.iter().map(|(index, path, _)| (*index, path.clone())).collect();
             let mut loaded = self.load_all(host, &paths);
-            let mut ready = Vec::new();
-            for (index, path, doc) in batch {
-                if let Some(file) = loaded.remove(index) {
-                    if file.racy {
-                        // Its time stamp may not move with its next bytes: look once more when it must.
-                        let step_ms = u64::try_from(file.stat.step_ns() / 1_000_000).unwrap_or_default();
-                        self.mark_dirty(host, path.clone(), limits::SETTLE_MS.max(step_ms));
-                    }
-                    ready.extend(self.ingest_one(host, *doc, |ingest| ingest.touched_file(*doc, file))?);
-                }
-            }
-            let edited: Vec<DocId> =
-                ready.iter().filter(|ready| !ready.edit.items.is_empty()).map(|ready| ready.doc).collect();
-            self.told_overwrites(host, &edited);
-            self.submit(host, ready)?;
+            let loaded =
+                batch.iter().filter_map(|(index, path, doc)| Some((path.clone(), *doc, loaded.remove(index)?)));
+            let loaded = loaded.collect();
+            self.submit_files(host, loaded)?;
         }
         Ok(())
+    }
+
+    /// Submits what was read of files that have a document.
+    fn submit_files(&mut self, host: &mut dyn Host, files: Vec<(RelPath, DocId, Loaded)>) -> Result<(), RoundError> {
+        let mut ready = Vec::new();
+        for (path, doc, file) in files {
+            if file.racy {
+                // Its time stamp may not move with its next bytes: look once more when it must.
+                let step_ms = u64::try_from(file.stat.step_ns() / 1_000_000).unwrap_or_default();
+                self.mark_dirty(host, path, limits::SETTLE_MS.max(step_ms));
+            }
+            ready.extend(self.ingest_one(host, doc, |ingest| ingest.touched_file(doc, file))?);
+        }
+        let edited: Vec<DocId> =
+            ready.iter().filter(|ready| !ready.edit.items.is_empty()).map(|ready| ready.doc).collect();
+        self.told_overwrites(host, &edited);
+        self.submit(host, ready)
     }
 
     /// Why nothing can be taken in or written at a path: something stands there, or in the place of a directory above, that
