@@ -22,6 +22,7 @@ mod processes;
 mod rails;
 mod rounds;
 mod simulation;
+mod terminal;
 mod tidy;
 mod tree_cases;
 mod wire_costs;

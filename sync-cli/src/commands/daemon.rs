@@ -70,7 +70,8 @@ pub(super) async fn status(context: &Context) -> Result<Outcome> {
         output::json(&DaemonDocument::new(context, reply))?;
         return Ok(outcome);
     }
-    let home = context.config.home.display();
+    let home = context.config.home.to_string_lossy();
+    let home = output::name(&home);
     output::data(&match reply {
         Some(reply) => format!(
             "The daemon runs: process {}, version {}, network {}\n  {home}",

@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, topic: &[String]) -> Result<Outcome> {
         [word] if word == "environment" => ENVIRONMENT.to_owned(),
         words => command_help(words, context.colors)?,
     };
-    output::data(text.trim_end())?;
+    output::as_is(text.trim_end())?;
     Ok(Outcome::Done)
 }
 

@@ -1,13 +1,13 @@
 //! `kith status`: what is going on, in words for people and in fields for scripts.
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use serde::Serialize;
 
 use super::{Context, pick};
 use crate::{
     daemon::api::{Device, Folder, Peer, Repair, State, StatusReply},
     error::{Kind, Outcome, Result},
-    output,
+    output::{self, Cell, name, shell_word},
 };
 
 /// Most conflicts and problems of a folder that people are shown; `--json` has all.
@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, folder: Option<&str>) -> Result<Outco
     if context.json {
         output::json(&StatusDocument::new(&status))?;
     } else {
-        output::data(&text(&status, context.colors))?;
+        output::as_is(&text(&status, context.colors))?;
     }
     let attention = status.folders.iter().any(|folder| folder.state == State::Attention);
     Ok(if attention { Outcome::Exit(Kind::Problems) } else { Outcome::Done })
@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, folder: Option<&str>) -> Result<Outco
 
 fn text(status: &StatusReply, colors: bool) -> String {
     let short = status.device.id.get(..10).unwrap_or(&status.device.id);
-    let mut text = format!("This device: {} ({short}), network {}\n\n", status.device.name, status.network);
+    let mut text = format!("This device: {} ({short}), network {}\n\n", name(&status.device.name), status.network);
     if status.folders.is_empty() {
         text.push_str("No folder yet. Share one: kith share DIR. Or join one: kith join INVITE DIR");
         return text;
@@ -52,7 +52,7 @@ fn text(status: &StatusReply, colors: bool) -> String {
     let rows = status.folders.iter().map(row).collect();
     text.push_str(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PEERS", "PATH"], rows, colors));
     for folder in &status.folders {
-        text.push_str(&details(folder));
+        text.push_str(&output::lines(&details(folder)));
     }
     text
 }
@@ -67,12 +67,12 @@ fn row(folder: &Folder) -> Vec<Cell> {
     let peers: Vec<String> = folder.peers.iter().map(peer_in_words).collect();
     let peers = if peers.is_empty() { "nobody yet".to_owned() } else { peers.join("\n") };
     vec![
-        Cell::new(&folder.name),
+        Cell::new(name(&folder.name)),
         state,
         Cell::new(folder.files),
         Cell::new(output::bytes(folder.bytes)),
         Cell::new(peers),
-        Cell::new(&folder.path),
+        Cell::new(name(&folder.path)),
     ]
 }
 
@@ -110,8 +110,8 @@ fn percent(folder: &Folder) -> Option<u64> {
 fn waiting_for(peers: &[Peer]) -> String {
     let mut missing = peers.iter().filter(|peer| !peer.connected);
     match (missing.next(), missing.count()) {
-        (Some(peer), 0) => format!("waiting for {}", peer.name),
-        (Some(peer), more) => format!("waiting for {} and {more} more", peer.name),
+        (Some(peer), 0) => format!("waiting for {}", name(&peer.name)),
+        (Some(peer), more) => format!("waiting for {} and {more} more", name(&peer.name)),
         (None, _) if peers.is_empty() => "waiting for a first peer".to_owned(),
         (None, _) => "waiting".to_owned(),
     }
@@ -125,7 +125,7 @@ pub(super) fn peer_in_words(peer: &Peer) -> String {
         (false, true) => ("–", "away, has everything"),
         (false, false) => ("–", "away"),
     };
-    format!("{sign} {}: {words}", peer.name)
+    format!("{sign} {}: {words}", name(&peer.name))
 }
 
 /// What a folder holds: "200 deletes and 3 overwrites of this disk, 12 deletes of others".
@@ -147,18 +147,19 @@ pub(super) fn held_in_words(folder: &Folder) -> String {
 /// What is held, conflicts and problems one by one, and what to do about them.
 fn details(folder: &Folder) -> String {
     let mut text = String::new();
+    let called = name(&folder.name);
     if folder.held.is_some() {
-        let (what, name) = (held_in_words(folder), &folder.name);
-        text.push_str(&format!("\n\n{name} waits for your word: {what}"));
+        let (what, word) = (held_in_words(folder), shell_word(&folder.name));
+        text.push_str(&format!("\n\n{called} waits for your word: {what}"));
         text.push_str("\n  so many at once may be a mistake; all else goes on syncing");
         if let Some(awaited) = folder.held.map(|held| held.awaited).filter(|awaited| *awaited > 0) {
             let files = output::count(awaited as u64, "file");
             text.push_str(&format!("\n  {files} will come back once another device has sent the former content"));
         }
-        text.push_str(&format!("\n  hint: kith folder approve {name}, or to undo them: kith folder reject {name}"));
+        text.push_str(&format!("\n  hint: kith folder approve {word}, or to undo them: kith folder reject {word}"));
     }
     if let Some(polled) = &folder.polled {
-        text.push_str(&format!("\n\nchanges in {} show within seconds, not at once: {}", folder.name, polled.reason));
+        text.push_str(&format!("\n\nchanges in {called} show within seconds, not at once: {}", name(&polled.reason)));
         if let Some(hint) = &polled.hint {
             text.push_str(&format!("\n  hint: {hint}"));
         }
@@ -167,7 +168,7 @@ fn details(folder: &Folder) -> String {
         if number == 0 {
             return;
         }
-        text.push_str(&format!("\n\n{} in {}:", output::count(number as u64, word), folder.name));
+        text.push_str(&format!("\n\n{} in {called}:", output::count(number as u64, word)));
         for line in lines.take(LISTED_MAX) {
             text.push_str("\n  ");
             text.push_str(&line);
@@ -181,13 +182,13 @@ fn details(folder: &Folder) -> String {
     list(
         "conflict",
         folder.conflicts.len(),
-        &mut folder.conflicts.iter().map(|conflict| format!("{}: {}", conflict.path, conflict.kind)),
+        &mut folder.conflicts.iter().map(|conflict| format!("{}: {}", name(&conflict.path), name(&conflict.kind))),
         "nothing is lost: see both versions, and settle it when you like: kith conflicts",
     );
     list(
         "problem",
         folder.problems.len(),
-        &mut folder.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.reason)),
+        &mut folder.problems.iter().map(|problem| format!("{}: {}", name(&problem.path), name(&problem.reason))),
         "all else goes on syncing; change or move these, or name them in .kithignore",
     );
     list(
@@ -200,7 +201,7 @@ fn details(folder: &Folder) -> String {
 }
 
 fn repair(repair: &Repair) -> String {
-    let whose = if repair.ours { "this device".to_owned() } else { repair.device.clone() };
+    let whose = if repair.ours { "this device".to_owned() } else { name(&repair.device).into_owned() };
     let what = "its state was copied or restored, so that two histories of it were found";
     let Repair { set_aside, committed_again, .. } = repair;
     match (set_aside, committed_again) {
