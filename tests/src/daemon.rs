@@ -43,15 +43,29 @@ impl Daemon {
     /// # Panics
     /// When it cannot be run.
     pub fn kith_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Output {
-        Command::new(&self.program)
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied()).env("KITH_NETWORK", "loopback").output().expect("kith runs")
+    }
+
+    /// Runs `kith` without telling it which network to use, in a home that keeps one: no test may reach further than this
+    /// machine.
+    ///
+    /// # Panics
+    /// When it cannot be run, or the home keeps no network.
+    pub fn kith_on_its_network(&self, args: &[&str]) -> Output {
+        let kept = fs::read_to_string(self.home.join("network")).expect("a network is kept");
+        assert_ne!(kept.trim(), "public");
+        self.command(args).env_remove("KITH_NETWORK").output().expect("kith runs")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(args)
-            .envs(environment.iter().copied())
             .env("KITH_HOME", &self.home)
-            .env("KITH_NETWORK", "loopback")
             .env("KITH_LOG", std::env::var("KITH_LOG").unwrap_or_else(|_| "info".into()))
-            .stdin(Stdio::null())
-            .output()
-            .expect("kith runs")
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs a command that must succeed and returns its JSON.

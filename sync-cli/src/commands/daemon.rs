@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use sync_net::Network;
 use tokio::time::Instant;
 
 use super::Context;
@@ -54,7 +55,9 @@ pub(super) async fn start(context: &Context) -> Result<Outcome> {
     if context.json {
         output::json(&DaemonDocument::new(context, Some(reply)))?;
     } else {
-        context.note(&format!("the daemon runs, process {}", reply.pid));
+        let default = reply.network == Network::default().to_string();
+        let network = if default { String::new() } else { format!(", network {}", reply.network) };
+        context.note(&format!("the daemon runs, process {}{network}", reply.pid));
     }
     Ok(Outcome::Done)
 }

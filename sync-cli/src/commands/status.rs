@@ -17,13 +17,14 @@ const LISTED_MAX: usize = 10;
 #[derive(Debug, Serialize)]
 struct StatusDocument<'a> {
     schema: &'static str,
+    network: &'a str,
     device: &'a Device,
     folders: &'a [Folder],
 }
 
 impl<'a> StatusDocument<'a> {
     fn new(status: &'a StatusReply) -> Self {
-        Self { schema: "kith/status/1", device: &status.device, folders: &status.folders }
+        Self { schema: "kith/status/1", network: &status.network, device: &status.device, folders: &status.folders }
     }
 }
 
@@ -251,6 +252,7 @@ mod tests {
         };
         let expected = serde_json::json!({
             "schema": "kith/status/1",
+            "network": "lan",
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
