@@ -4,9 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long a process may take to stand still.
+const HALT_MAX: Duration = Duration::from_secs(30);
 
 /// A device that is a process.
 #[derive(Debug)]
@@ -182,12 +187,19 @@ impl Daemon {
     /// Lets the daemon stand still until what this gives is dropped.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none, or it goes on for too long.
     #[must_use]
     pub fn halt(&self) -> Halted {
         let pid = self.pid();
         signal("STOP", pid);
-        Halted(pid)
+        let halted = Halted(pid);
+        // Each thread stops when the kernel next lets it run, which on a busy machine is after `kill` has returned.
+        let deadline = Instant::now() + HALT_MAX;
+        while !stands_still(pid) {
+            assert!(Instant::now() < deadline, "process {pid} was stopped and still runs");
+            std::thread::yield_now();
+        }
+        halted
     }
 
     /// The most memory that the daemon has had, in bytes.
@@ -211,6 +223,17 @@ impl Drop for Halted {
     fn drop(&mut self) {
         signal("CONT", self.0);
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn stands_still(pid: u64) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    tasks.map(|task| task.expect("reads").path().join("stat")).all(|stat| {
+        // The state comes after the name, which is in brackets and may hold any. A thread that is gone does nothing.
+        let Ok(stat) = fs::read_to_string(stat) else { return true };
+        let after_name = stat.rsplit_once(')').expect("proc(5) has a name").1;
+        matches!(after_name.split_whitespace().next(), Some("T" | "X" | "Z"))
+    })
 }
 
 fn signal(name: &str, pid: u64) {
