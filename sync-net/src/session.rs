@@ -101,12 +101,12 @@ impl Sessions {
         true
     }
 
-    /// The session with a peer, and the connection for contents that goes with it if there is one that is open.
-    pub(crate) fn contents(&self, peer: &DeviceId) -> Option<(SessionId, Option<Connection>)> {
+    /// The session with a peer, its connection, and that for contents that goes with it if there is one that is open.
+    pub(crate) fn contents(&self, peer: &DeviceId) -> Option<(SessionId, Connection, Option<Connection>)> {
         let up = lock(&self.up);
         let held = up.get(peer)?;
         let open = held.contents.as_ref().filter(|connection| connection.close_reason().is_none());
-        Some((held.session, open.cloned()))
+        Some((held.session, held.connection.clone(), open.cloned()))
     }
 
     /// Ties a connection for contents to a session; one whose session is over by now ends with it.

@@ -236,7 +236,11 @@ fn stands_still(pid: u64) -> bool {
     })
 }
 
-fn signal(name: &str, pid: u64) {
+/// Sends a signal to a process that the caller started.
+///
+/// # Panics
+/// When there is none.
+pub fn signal(name: &str, pid: u64) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
     assert!(sent.success(), "there is a process {pid}");
 }

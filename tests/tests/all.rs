@@ -6,6 +6,7 @@ mod conflict_order;
 mod convergence;
 mod crash_images;
 mod disk_cases;
+mod fetching;
 mod folder_cases;
 mod folding;
 mod forks;
