@@ -87,6 +87,7 @@ mod tests {
             bytes: 0,
             commits: 0,
             conflicts: Vec::new(),
+            line_conflicts: 0,
             problems: Vec::new(),
             held: None,
             polled: None,

@@ -89,12 +89,13 @@ pub(super) fn in_words(folder: &Folder) -> String {
         State::Waiting => waiting_for(&folder.peers),
         State::Attention => {
             let held = folder.held.map_or(0, |held| held.changes());
+            let conflicts = folder.conflicts.len() as u64 + folder.line_conflicts;
             let counts =
-                [(held, "held change"), (folder.conflicts.len(), "conflict"), (folder.problems.len(), "problem")];
+                [(held as u64, "held change"), (conflicts, "conflict"), (folder.problems.len() as u64, "problem")];
             let counts: Vec<String> = counts
                 .into_iter()
                 .filter(|(number, _)| *number > 0)
-                .map(|(number, word)| output::count(number as u64, word))
+                .map(|(number, word)| output::count(number, word))
                 .collect();
             if counts.is_empty() { "needs you".to_owned() } else { format!("needs you: {}", counts.join(", ")) }
         }
@@ -165,6 +166,13 @@ fn details(folder: &Folder) -> String {
             text.push_str(&format!("\n  hint: {hint}"));
         }
     }
+    if folder.line_conflicts > 0 {
+        let conflicts = output::count(folder.line_conflicts, "conflict");
+        text.push_str(&format!(
+            "\n\n{conflicts} of lines in {called}: both sides changed them, and they are merged by words"
+        ));
+        text.push_str("\n  hint: see both versions of each: kith conflicts");
+    }
     let mut list = |word: &str, number: usize, lines: &mut dyn Iterator<Item = String>, hint: &str| {
         if number == 0 {
             return;
@@ -234,6 +242,7 @@ mod tests {
             bytes: 1000,
             commits: 5,
             conflicts: Vec::new(),
+            line_conflicts: 0,
             problems: Vec::new(),
             held: None,
             polled: None,
@@ -256,7 +265,7 @@ mod tests {
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
-                "commits": 5, "conflicts": [], "problems": [], "held": null, "polled": null, "repairs": [], "progress": null,
+                "commits": 5, "conflicts": [], "line_conflicts": 0, "problems": [], "held": null, "polled": null, "repairs": [], "progress": null,
                 "peers": [{ "device": "ab", "name": "laptop", "connected": false, "synced": false }],
             }],
         });
@@ -291,10 +300,12 @@ mod tests {
             Conflict { path: "b".to_owned(), kind: "both edited".to_owned() },
         ];
         attention.problems = vec![Problem { path: "pipe".to_owned(), reason: "a FIFO".to_owned() }];
-        assert_eq!(in_words(&attention), "needs you: 2 conflicts, 1 problem");
+        attention.line_conflicts = 1;
+        assert_eq!(in_words(&attention), "needs you: 3 conflicts, 1 problem");
         let text = details(&attention);
         assert!(text.contains("  a: both edited"), "{text}");
         assert!(text.contains("  pipe: a FIFO"), "{text}");
+        assert!(text.contains("\n1 conflict of lines in notes: "), "{text}");
         assert!(text.contains("hint: "), "{text}");
     }
 }
