@@ -42,7 +42,7 @@ pub struct Global {
     /// Keeps all state in this directory
     #[arg(long, global = true, value_name = "DIR", env = "KITH_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
-    /// How far the daemon reaches: everywhere, the local network, or this machine only
+    /// How far the daemon reaches: everywhere, the local network, or this machine only; kept for later starts
     #[arg(
         long,
         global = true,

@@ -1,13 +1,14 @@
-//! Where things are: the home, the socket, the lock, the log.
+//! Where things are: the home, the socket, the lock, the log; and which network was chosen.
 //!
 //! Command and daemon both ask here, so that they cannot disagree. Nothing here opens the network; only
-//! [`Config::make_home`] writes.
+//! [`Config::make_home`] and [`Config::keep_network`] write.
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, PermissionsExt as _},
+        fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -28,10 +29,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 100;
 pub struct Config {
     /// Directory of all state; absolute.
     pub home: PathBuf,
-    /// The asked network, or the default.
-    pub network: Network,
-    /// Whether somebody asked for the network, so that another one would be a surprise.
-    pub network_given: bool,
+    /// The network, if somebody asked for one, so that another one would be a surprise.
+    pub asked_network: Option<Network>,
 }
 
 impl Config {
@@ -47,7 +46,58 @@ impl Config {
         };
         let home = std::path::absolute(&home)
             .map_err(|error| Error::from_io(Kind::Failed, format!("cannot use the home {}", home.display()), &error))?;
-        Ok(Self { home, network: global.network.unwrap_or_default(), network_given: global.network.is_some() })
+        Ok(Self { home, asked_network: global.network })
+    }
+
+    /// How far a daemon of this home reaches: as asked, or as was asked the last time, or the default.
+    ///
+    /// # Errors
+    ///
+    /// The former choice cannot be read. To take the default then could reach further than somebody wants.
+    pub fn network(&self) -> Result<Network> {
+        match self.asked_network {
+            Some(asked) => Ok(asked),
+            None => Ok(self.kept_network()?.unwrap_or_default()),
+        }
+    }
+
+    fn network_file(&self) -> PathBuf {
+        self.home.join("network")
+    }
+
+    fn kept_network(&self) -> Result<Option<Network>> {
+        let path = self.network_file();
+        let unknown = |why: &dyn std::fmt::Display| {
+            Error::new(Kind::Invalid, format!("cannot tell the network from {}: {why}", path.display()))
+                .hint("choose it again: kith --network public|lan|loopback daemon start")
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map(Some).map_err(|error| unknown(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unknown(&error)),
+        }
+    }
+
+    /// Keeps the network that was asked for, so that later starts take it without being told. For the daemon, which holds
+    /// the lock.
+    ///
+    /// # Errors
+    ///
+    /// The home cannot be written.
+    pub fn keep_network(&self) -> Result<()> {
+        let Some(asked) = self.asked_network else { return Ok(()) };
+        if self.kept_network().is_ok_and(|kept| kept == Some(asked)) {
+            return Ok(());
+        }
+        let path = self.network_file();
+        let temp = path.with_extension("new");
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp)?;
+            writeln!(file, "{asked}")?;
+            file.sync_all()?;
+            fs::rename(&temp, &path)
+        };
+        write().map_err(|error| Error::from_io(Kind::Failed, format!("cannot write {}", path.display()), &error))
     }
 
     /// The socket that the daemon listens on.

@@ -43,7 +43,7 @@ where
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(usage) => return refuse_usage(&usage, json),
+        Err(usage) => return refuse_usage(&usage, &args, json),
     };
     let json = cli.global.json;
     match catch_unwind(AssertUnwindSafe(|| execute(cli))) {
@@ -64,7 +64,7 @@ where
 }
 
 /// Prints what clap says: help and version on stdout, mistakes on stderr.
-fn refuse_usage(usage: &clap::Error, json: bool) -> ExitCode {
+fn refuse_usage(usage: &clap::Error, args: &[OsString], json: bool) -> ExitCode {
     if usage.use_stderr() && json {
         let text = usage.render().to_string();
         // What is wrong, and with which arguments; then clap goes on with how it should be.
@@ -73,8 +73,10 @@ fn refuse_usage(usage: &clap::Error, json: bool) -> ExitCode {
         let error = Error::new(Kind::Usage, message).hint("see how it is used: kith help");
         output::error(&error, true);
     } else {
+        // A pattern of the shell may have become names of files, and clap repeats what it was given.
+        let shown = Cli::try_parse_from(args.iter().map(|arg| output::name(&arg.to_string_lossy()).into_owned()));
         // A closed pipe is no reason to fail.
-        let _ = usage.print();
+        let _ = shown.map_or_else(|usage| usage.print(), |_| usage.print());
         let _ = std::io::stdout().flush();
     }
     if usage.use_stderr() { ExitCode::from(Kind::Usage.exit_code()) } else { ExitCode::SUCCESS }

@@ -2,7 +2,10 @@
 //!
 //! A request is one bidirectional stream: a frame that asks, a frame that answers, then the bytes in frames. Every chunk
 //! is verified where it is read and again where it arrives, and the whole file before it counts as fetched. What is
-//! fetched lies in the folder's directory for temporary files under its hash, so a cut loses at most one chunk.
+//! fetched lies in the folder's directory for temporary files under its hash, so a cut loses at most one chunk. How long
+//! a silent peer is waited for is in `patience`.
+
+mod patience;
 
 use std::{
     cmp::Reverse,
@@ -38,13 +41,14 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use self::patience::{Others, unless_silent};
 use crate::{
     actor::{EngineHandle, StoreCell, lock},
     folder::{FolderShared, Mailbox},
     frames::{self, FrameReader, FrameWriter},
     guests::Guests,
     session::{Sessions, device_of},
-    sources::{FETCHES_MAX, Sources},
+    sources::{FETCHES_MAX, Slot, Sources},
 };
 
 /// Bytes of a list or chunk in one frame.
@@ -268,6 +272,14 @@ pub(crate) struct Wanted {
     pub(crate) mailbox: Arc<Mailbox>,
 }
 
+/// What one peer is asked for, and whether others could be.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    peer: DeviceId,
+    wanted: &'a Wanted,
+    others: Others<'a>,
+}
+
 impl Fetcher {
     pub(crate) fn new(
         endpoint: Endpoint,
@@ -321,15 +333,9 @@ impl Fetcher {
             }
             {
                 let Ok(_slot) = self.slots.acquire().await else { return };
-                for peer in self.peers(&wanted.space) {
-                    let Some(slot) = self.sources.slot(peer) else { continue };
-                    let fetched = self.fetch_from(peer, wanted).await;
-                    slot.done(&fetched);
-                    match fetched {
-                        Ok(true) => return,
-                        Ok(false) => {}
-                        Err(error) => debug!(peer = peer.short(), %error, "a content did not come"),
-                    }
+                let slot = |peer| self.sources.slot(peer).map(Some);
+                if self.fetch_from_any(wanted, slot).await {
+                    return;
                 }
             }
             tokio::time::sleep(RETRY_PAUSE).await;
@@ -338,8 +344,22 @@ impl Fetcher {
 
     /// Asks everybody who is here for a content, once. Says whether it came; it is in its temporary file then.
     pub(crate) async fn fetch_once(&self, wanted: &Wanted) -> bool {
+        self.fetch_from_any(wanted, |_| Some(None)).await
+    }
+
+    /// Asks one peer after the other for which there is a slot, where slots are needed.
+    async fn fetch_from_any<'a>(&self, wanted: &Wanted, slot: impl Fn(DeviceId) -> Option<Option<Slot<'a>>>) -> bool {
+        let mut asked = BTreeSet::new();
         for peer in self.peers(&wanted.space) {
-            match self.fetch_from(peer, wanted).await {
+            asked.insert(peer);
+            let Some(slot) = slot(peer) else { continue };
+            // Also whoever came meanwhile; who was asked already is not waited for less the next time.
+            let others = || self.peers(&wanted.space).iter().any(|peer| !asked.contains(peer));
+            let fetched = self.fetch_from(Asking { peer, wanted, others: &others }).await;
+            if let Some(slot) = slot {
+                slot.done(&fetched);
+            }
+            match fetched {
                 Ok(true) => return true,
                 Ok(false) => {}
                 Err(error) => debug!(peer = peer.short(), %error, "a content did not come"),
@@ -362,22 +382,31 @@ impl Fetcher {
         peers.into_iter().map(|peer| peer.device).collect()
     }
 
+    /// The connection for contents to a peer; none once the session that it goes with is over.
     async fn connection(&self, peer: DeviceId) -> io::Result<Connection> {
         let place = Arc::clone(lock(&self.dialling).entry(peer).or_default());
         let _turn = place.lock().await;
-        let (session, open) = self.sessions.contents(&peer).ok_or(io::ErrorKind::NotConnected)?;
+        let (session, sync, open) = self.sessions.contents(&peer).ok_or(io::ErrorKind::NotConnected)?;
         if let Some(open) = open {
             return Ok(open);
         }
         let id = EndpointId::from_bytes(&peer.0).map_err(io::Error::other)?;
-        let dial = tokio::time::timeout(ANSWER_TIMEOUT, self.endpoint.connect(id, CONTENT_ALPN)).await?;
-        let connection = dial.map_err(io::Error::other)?;
+        let connection = tokio::select! {
+            dial = tokio::time::timeout(ANSWER_TIMEOUT, self.endpoint.connect(id, CONTENT_ALPN)) => dial?,
+            _over = sync.closed() => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let connection = connection.map_err(io::Error::other)?;
         self.sessions.tie_contents(&peer, session, &connection);
         Ok(connection)
     }
 
-    async fn ask(&self, peer: DeviceId, wanted: &Wanted, want: Want) -> io::Result<(ContentResponse, FrameReader)> {
-        let connection = self.connection(peer).await?;
+    /// Asks for something; the answer comes with what follows it, and the connection that it comes on.
+    async fn ask(
+        &self,
+        Asking { peer, wanted, others }: Asking<'_>,
+        want: Want,
+    ) -> io::Result<(ContentResponse, FrameReader, Connection)> {
+        let connection = unless_silent(None, others, self.connection(peer)).await?;
         let request = ContentRequest { space: wanted.space.tag(self.own), content: wanted.content.hash, want };
         // All of it: a peer may as well allow no stream, or take no byte of the request.
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
@@ -387,20 +416,21 @@ impl Fetcher {
             writer.get_mut().finish().map_err(io::Error::other)?;
             let mut reader = frames::reader(receive);
             let response = frames::read(&mut reader).await.ok_or(io::ErrorKind::InvalidData)?;
-            Ok((response, reader))
+            io::Result::Ok((response, reader))
         });
-        answer.await?
+        let (response, reader) = unless_silent(Some(&connection), others, async { answer.await? }).await?;
+        Ok((response, reader, connection))
     }
 
     /// The chunks of a content, and the right to hold so many.
-    async fn list(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<Option<(Vec<ChunkEntry>, Room<'_>)>> {
-        let content = wanted.content;
+    async fn list(&self, asking: Asking<'_>) -> io::Result<Option<(Vec<ChunkEntry>, Room<'_>)>> {
+        let content = asking.wanted.content;
         let stored = stored_list(&self.engine.store, &content.hash)?;
         if let Some(list) = stored.filter(|list| list_hash(list) == content.list) {
             let Some(room) = room_for(&self.large_list, list.len()) else { return Ok(None) };
             return Ok(decode_list(&list, content.len).map(|chunks| (chunks, room)));
         }
-        let (response, mut reader) = self.ask(peer, wanted, Want::List).await?;
+        let (response, mut reader, connection) = self.ask(asking, Want::List).await?;
         let ContentResponse::List { len } = response else {
             return Ok(None);
         };
@@ -408,7 +438,8 @@ impl Fetcher {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let Some(room) = room_for(&self.large_list, len as usize) else { return Ok(None) };
-        let list = read_pieces(&mut reader, len as usize).await?;
+        let pieces = read_pieces(&mut reader, len as usize);
+        let list = unless_silent(Some(&connection), asking.others, pieces).await?;
         if list_hash(&list) != content.list {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the chunk list is not the one that was named"));
         }
@@ -419,8 +450,9 @@ impl Fetcher {
     }
 
     /// Fetches what is missing from one peer; false when the peer does not have it.
-    async fn fetch_from(&self, peer: DeviceId, wanted: &Wanted) -> io::Result<bool> {
-        let Some((chunks, _room)) = self.list(peer, wanted).await? else {
+    async fn fetch_from(&self, asking: Asking<'_>) -> io::Result<bool> {
+        let wanted = asking.wanted;
+        let Some((chunks, _room)) = self.list(asking).await? else {
             return Ok(false);
         };
         reach("fetch.listed");
@@ -436,12 +468,13 @@ impl Fetcher {
         let offsets = offsets(&chunks);
         for (from, count) in requests(&chunks, &missing) {
             let want = Want::Chunks { from: from as u32, count: count as u32 };
-            let (ContentResponse::Chunks, mut reader) = self.ask(peer, wanted, want).await? else {
+            let (ContentResponse::Chunks, mut reader, connection) = self.ask(asking, want).await? else {
                 return Ok(false);
             };
             for index in from..from + count {
                 let chunk = chunks[index];
-                let bytes = read_pieces(&mut reader, chunk.len as usize).await?;
+                let pieces = read_pieces(&mut reader, chunk.len as usize);
+                let bytes = unless_silent(Some(&connection), asking.others, pieces).await?;
                 if ChunkHash::of(&bytes) != chunk.hash {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a chunk is not the one that was named"));
                 }

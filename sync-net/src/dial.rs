@@ -28,6 +28,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
 const PAUSE_MS: u64 = 250;
 /// Even a pause that is over lets others run.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// A session that ends sooner mends no failure: else a peer that ends each at once would be dialled four times a second.
+const BRIEF_MS: u64 = 5_000;
 /// Longest pause: a peer that comes back dials us, too.
 const PAUSE_MS_MAX: u64 = 30_000;
 
@@ -58,6 +60,18 @@ struct Attempt {
     next_ms: u64,
 }
 
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialled {
+    /// There was a session for a while.
+    Session,
+    /// The connection ended soon: the peer does not let us in, or holds one of ours for alive that we have lost, or one of
+    /// both does not understand the other.
+    Brief,
+    /// Nobody answered.
+    Nobody,
+}
+
 /// What is known of attempts to reach members.
 #[derive(Debug, Default)]
 pub(crate) struct Dialer {
@@ -85,13 +99,20 @@ impl Dialer {
             .collect()
     }
 
-    fn done(&self, device: DeviceId, connected: bool, now_ms: u64) {
+    fn done(&self, device: DeviceId, dialled: Dialled, now_ms: u64) {
         let mut attempts = lock(&self.attempts);
         let attempt = attempts.entry(device).or_default();
         attempt.busy = false;
-        attempt.unreachable = !connected;
-        attempt.failures = if connected { 0 } else { attempt.failures.saturating_add(1) };
-        let pause = PAUSE_MS << attempt.failures.min(7);
+        attempt.unreachable = dialled == Dialled::Nobody;
+        let failures = attempt.failures.saturating_add(1);
+        let (failures, doublings) = match dialled {
+            Dialled::Session => (0, 0),
+            // Soon again the first time: it may be just taking us in, or have been killed and started again.
+            Dialled::Brief => (failures, failures - 1),
+            Dialled::Nobody => (failures, failures),
+        };
+        attempt.failures = failures;
+        let pause = PAUSE_MS << doublings.min(7);
         attempt.next_ms = now_ms + pause.min(PAUSE_MS_MAX);
     }
 
@@ -172,16 +193,56 @@ async fn dial(dialing: Dialing, device: DeviceId) {
                 dialing.clock,
                 connection,
             );
+            let began_ms = dialing.clock.mono_ms();
             run.await;
-            dialing.dialer.done(device, true, dialing.clock.mono_ms());
+            let now_ms = dialing.clock.mono_ms();
+            let brief = now_ms < began_ms + BRIEF_MS;
+            dialing.dialer.done(device, if brief { Dialled::Brief } else { Dialled::Session }, now_ms);
         }
         Ok(Err(error)) => {
             debug!(peer = device.short(), %error, "a peer cannot be reached");
-            dialing.dialer.done(device, false, dialing.clock.mono_ms());
+            dialing.dialer.done(device, Dialled::Nobody, dialing.clock.mono_ms());
         }
         Err(_) => {
             debug!(peer = device.short(), "a peer did not answer in time");
-            dialing.dialer.done(device, false, dialing.clock.mono_ms());
+            dialing.dialer.done(device, Dialled::Nobody, dialing.clock.mono_ms());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a peer is dialled within so many milliseconds, if each attempt ends at once in this way.
+    fn attempts(dialer: &Dialer, within_ms: u64, dialled: Dialled) -> Vec<u64> {
+        let peer = DeviceId([1; 32]);
+        let due = (0..within_ms).filter(|now_ms| {
+            let due = dialer.due(&[peer], *now_ms) == [peer];
+            if due {
+                dialer.done(peer, dialled, *now_ms);
+            }
+            due
+        });
+        due.collect()
+    }
+
+    #[test]
+    fn who_ends_each_session_at_once_is_dialled_ever_more_rarely() {
+        let dialer = Dialer::default();
+        let brief = attempts(&dialer, 10_000, Dialled::Brief);
+        assert_eq!(brief, [0, 250, 750, 1_750, 3_750, 7_750], "not four sessions a second");
+        assert!(!dialer.is_unreachable(&DeviceId([1; 32])));
+        assert_eq!(attempts(&Dialer::default(), 8_000, Dialled::Nobody), [0, 500, 1_500, 3_500, 7_500]);
+        assert_eq!(attempts(&Dialer::default(), 1_000, Dialled::Session), [0, 250, 500, 750]);
+        assert!(attempts(&Dialer::default(), 10 * PAUSE_MS_MAX, Dialled::Brief).len() < 20);
+    }
+
+    #[test]
+    fn a_session_makes_the_next_pause_short_again() {
+        let (dialer, peer) = (Dialer::default(), DeviceId([1; 32]));
+        let _brief = attempts(&dialer, 1_000, Dialled::Brief);
+        dialer.done(peer, Dialled::Session, 1_000);
+        assert_eq!(dialer.next_ms(&[peer]), Some(1_000 + PAUSE_MS));
     }
 }

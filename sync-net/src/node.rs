@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod diff;
+mod lines;
 mod past;
 mod restore;
 
@@ -154,6 +155,7 @@ impl NodeBuilder {
             sessions,
             dialer,
             folders,
+            lines: lines::Lines::default(),
             fetcher: Arc::new(fetcher),
             running: Mutex::default(),
             background: Mutex::new(background),
@@ -184,6 +186,7 @@ struct Inner {
     sessions: Arc<Sessions>,
     dialer: Arc<Dialer>,
     folders: Arc<Folders>,
+    lines: lines::Lines,
     fetcher: Arc<Fetcher>,
     running: Mutex<BTreeMap<u32, FolderHandle>>,
     background: Mutex<Vec<tokio::task::JoinHandle<()>>>,
@@ -355,6 +358,7 @@ impl Node {
         let Some(mut held) = held else {
             return Err(NodeError::NoFolder(folder.to_owned()));
         };
+        self.0.lines.forget(handle);
         let space = held.space();
         let path = held.path().join(sync_core::tree::STATE_DIR);
         // What stands there may be another folder by now, whose marker is not ours to remove.
@@ -390,10 +394,10 @@ impl Node {
     pub fn status(&self) -> NodeStatus {
         let engine = self.0.engine.status().borrow().clone();
         let mut folders: Vec<FolderStatus> = lock(&self.0.running)
-            .values()
-            .map(|folder| {
+            .iter()
+            .map(|(number, folder)| {
                 let space = engine.spaces.iter().find(|space| space.space == folder.space());
-                self.folder_status(folder, space)
+                self.folder_status(*number, folder, space)
             })
             .collect();
         folders.sort_by(|a, b| a.name.cmp(&b.name));
@@ -412,7 +416,7 @@ impl Node {
         space.forks.iter().map(repair).collect()
     }
 
-    fn folder_status(&self, folder: &FolderHandle, space: Option<&SpaceStatus>) -> FolderStatus {
+    fn folder_status(&self, number: u32, folder: &FolderHandle, space: Option<&SpaceStatus>) -> FolderStatus {
         let report = lock(&folder.shared.report).clone();
         let peers: Vec<PeerStatus> = space
             .iter()
@@ -449,6 +453,7 @@ impl Node {
             commits: space.map_or(0, |space| space.arrivals),
             held: held(&report),
             conflicts: report.conflicts,
+            line_conflicts: self.0.lines.total(number),
             problems,
             polled: report.polled,
             repairs: space.map(|space| self.repairs(space)).unwrap_or_default(),

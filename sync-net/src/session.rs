@@ -101,12 +101,12 @@ impl Sessions {
         true
     }
 
-    /// The session with a peer, and the connection for contents that goes with it if there is one that is open.
-    pub(crate) fn contents(&self, peer: &DeviceId) -> Option<(SessionId, Option<Connection>)> {
+    /// The session with a peer, its connection, and that for contents that goes with it if there is one that is open.
+    pub(crate) fn contents(&self, peer: &DeviceId) -> Option<(SessionId, Connection, Option<Connection>)> {
         let up = lock(&self.up);
         let held = up.get(peer)?;
         let open = held.contents.as_ref().filter(|connection| connection.close_reason().is_none());
-        Some((held.session, open.cloned()))
+        Some((held.session, held.connection.clone(), open.cloned()))
     }
 
     /// Ties a connection for contents to a session; one whose session is over by now ends with it.
@@ -150,17 +150,38 @@ pub(crate) async fn run(
         return;
     }
     remember(&engine, &connection, peer).await;
-    info!(peer = peer.short(), "session is up");
+    let mut spoke = Spoke { peer, spoke: false };
     if let Some(streams) = streams(&connection).await {
         engine.send(Input::SessionUp { session, peer }).await;
-        if let Some(code) = exchange(&engine, &sessions, session, outgoing, streams).await {
+        if let Some(code) = exchange(&engine, &sessions, session, outgoing, streams, &mut spoke).await {
             close(&connection, code);
         }
     }
     close(&connection, CloseCode::Shutdown);
     sessions.forget(&peer, session);
     engine.close_session(session).await;
-    info!(peer = peer.short(), "session is down");
+    if spoke.spoke {
+        info!(peer = peer.short(), "session is down");
+    } else {
+        debug!(peer = peer.short(), reason = ?connection.close_reason(), "a connection ended before the peer said anything");
+    }
+}
+
+/// Whether a peer has said anything yet: a session is up from then on. One that does not let us in, or holds another
+/// connection for alive, ends it before.
+#[derive(Debug)]
+struct Spoke {
+    peer: DeviceId,
+    spoke: bool,
+}
+
+impl Spoke {
+    fn note(&mut self) {
+        if !self.spoke {
+            self.spoke = true;
+            info!(peer = self.peer.short(), "session is up");
+        }
+    }
 }
 
 /// The one stream of a session. A peer that dialled and opens none is closed, as is one that opens it and says nothing.
@@ -186,6 +207,7 @@ async fn exchange(
     session: SessionId,
     outgoing: Outgoing,
     (send, receive): (SendStream, RecvStream),
+    spoke: &mut Spoke,
 ) -> Option<CloseCode> {
     let Outgoing { frames: outgoing, waiting_bytes, mut end } = outgoing;
     let reason = end.clone();
@@ -200,7 +222,7 @@ async fn exchange(
         }
         // Where the engine ends a session, its queue ends as well, and that may show first.
         () = &mut write => *reason.borrow(),
-        code = read(engine, sessions, session, frames::reader(receive)) => code.or(*reason.borrow()),
+        code = read(engine, sessions, session, frames::reader(receive), spoke) => code.or(*reason.borrow()),
     }
 }
 
@@ -241,10 +263,12 @@ async fn read(
     sessions: &Sessions,
     session: SessionId,
     mut frames: frames::FrameReader,
+    spoke: &mut Spoke,
 ) -> Option<CloseCode> {
     while let Some(frame) = frames.next().await {
         match frame {
             Ok(frame) => {
+                spoke.note();
                 let bytes = (frame.len() + FRAME_LENGTH_BYTES) as u64;
                 sessions.bytes_received.fetch_add(bytes, Ordering::Relaxed);
                 engine.send_frame(session, frame).await;

@@ -40,6 +40,8 @@ pub struct FolderStatus {
     pub commits: u64,
     /// What both sides changed.
     pub conflicts: Vec<ConflictStatus>,
+    /// How many lines of texts both sides changed, as they were counted last; they are merged by words.
+    pub line_conflicts: u64,
     /// What cannot be synced.
     pub problems: Vec<ProblemStatus>,
     /// What waits for somebody's word, if anything does.

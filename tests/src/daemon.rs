@@ -4,9 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long a process may take to stand still.
+const HALT_MAX: Duration = Duration::from_secs(30);
 
 /// A device that is a process.
 #[derive(Debug)]
@@ -43,15 +48,29 @@ impl Daemon {
     /// # Panics
     /// When it cannot be run.
     pub fn kith_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Output {
-        Command::new(&self.program)
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied()).env("KITH_NETWORK", "loopback").output().expect("kith runs")
+    }
+
+    /// Runs `kith` without telling it which network to use, in a home that keeps one: no test may reach further than this
+    /// machine.
+    ///
+    /// # Panics
+    /// When it cannot be run, or the home keeps no network.
+    pub fn kith_on_its_network(&self, args: &[&str]) -> Output {
+        let kept = fs::read_to_string(self.home.join("network")).expect("a network is kept");
+        assert_ne!(kept.trim(), "public");
+        self.command(args).env_remove("KITH_NETWORK").output().expect("kith runs")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(args)
-            .envs(environment.iter().copied())
             .env("KITH_HOME", &self.home)
-            .env("KITH_NETWORK", "loopback")
             .env("KITH_LOG", std::env::var("KITH_LOG").unwrap_or_else(|_| "info".into()))
-            .stdin(Stdio::null())
-            .output()
-            .expect("kith runs")
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs a command that must succeed and returns its JSON.
@@ -168,12 +187,19 @@ impl Daemon {
     /// Lets the daemon stand still until what this gives is dropped.
     ///
     /// # Panics
-    /// When there is none.
+    /// When there is none, or it goes on for too long.
     #[must_use]
     pub fn halt(&self) -> Halted {
         let pid = self.pid();
         signal("STOP", pid);
-        Halted(pid)
+        let halted = Halted(pid);
+        // Each thread stops when the kernel next lets it run, which on a busy machine is after `kill` has returned.
+        let deadline = Instant::now() + HALT_MAX;
+        while !stands_still(pid) {
+            assert!(Instant::now() < deadline, "process {pid} was stopped and still runs");
+            std::thread::yield_now();
+        }
+        halted
     }
 
     /// The most memory that the daemon has had, in bytes.
@@ -199,7 +225,22 @@ impl Drop for Halted {
     }
 }
 
-fn signal(name: &str, pid: u64) {
+/// Whether all threads of a process are stopped.
+fn stands_still(pid: u64) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
+    tasks.map(|task| task.expect("reads").path().join("stat")).all(|stat| {
+        // The state comes after the name, which is in brackets and may hold any. A thread that is gone does nothing.
+        let Ok(stat) = fs::read_to_string(stat) else { return true };
+        let after_name = stat.rsplit_once(')').expect("proc(5) has a name").1;
+        matches!(after_name.split_whitespace().next(), Some("T" | "X" | "Z"))
+    })
+}
+
+/// Sends a signal to a process that the caller started.
+///
+/// # Panics
+/// When there is none.
+pub fn signal(name: &str, pid: u64) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
     assert!(sent.success(), "there is a process {pid}");
 }

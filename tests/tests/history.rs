@@ -361,6 +361,13 @@ fn lines_that_both_sides_changed_are_listed_and_settled_in_every_way() {
     assert_eq!(listed.len(), 4, "{listed:?}");
     assert!(listed.iter().all(|(_, kind)| kind == "lines"), "{listed:?}");
     assert_eq!(conflicts(&b), listed, "every device tells the same");
+    // It waits a moment for a number that is being counted, and tells the last one after that.
+    let counts = |daemon: &Daemon, wanted: u64| {
+        (0..200).any(|_| daemon.json(&["status"])["folders"][0]["line_conflicts"].as_u64() == Some(wanted))
+    };
+    assert!(counts(&a, 4) && counts(&b, 4));
+    let words = String::from_utf8_lossy(&a.kith(&["status"]).stdout).into_owned();
+    assert!(words.contains("4 conflicts of lines in ") && words.contains("up to date"), "{words}");
     let shown = tell(&a, &["conflicts", "show"], "mine.txt", &[]);
     let conflict = &shown["conflicts"][0];
     assert_eq!(conflict["text"], "line 2 was changed on both sides, and merged by words");
@@ -375,6 +382,7 @@ fn lines_that_both_sides_changed_are_listed_and_settled_in_every_way() {
     }
     together(&a, &b);
     assert_eq!((conflicts(&a), conflicts(&b)), (vec![], vec![]));
+    assert!(counts(&a, 0) && counts(&b, 0));
     for daemon in [&a, &b] {
         assert_eq!(read(daemon, "mine.txt"), "one\ntwo is of a\nthree\n");
         assert_eq!(read(daemon, "theirs.txt"), "one\ntwo is of b\nthree\n");

@@ -8,6 +8,7 @@ mod door;
 mod frames;
 mod members;
 mod names;
+mod refusing;
 mod volume;
 
 use sync_tests::hostile::bench::{self, Bench};

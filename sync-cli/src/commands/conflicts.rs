@@ -8,7 +8,8 @@ use crate::{
     cli::ConflictsCommand,
     daemon::api::{self, ConflictsRequest, ResolveRequest},
     error::{Error, Kind, Outcome, Result},
-    output, when,
+    output::{self, name},
+    when,
 };
 
 /// Lines of each text that people are shown.
@@ -65,7 +66,7 @@ async fn list(context: &Context, folder: Option<&str>) -> Result<Outcome> {
 
 /// One line for the conflict, and one for each side.
 fn in_words(conflict: &Conflict) -> String {
-    let mut text = format!("{} in {}: {}", conflict.path, conflict.folder, conflict.text);
+    let mut text = format!("{} in {}: {}", name(&conflict.path), name(&conflict.folder), name(&conflict.text));
     for side in &conflict.sides {
         text.push_str(&format!("\n  {}", side_in_words(side)));
     }
@@ -79,7 +80,7 @@ fn side_in_words(side: &Side) -> String {
     };
     let holds = if side.holds { ", holds now" } else { "" };
     let (at, rev) = (when::shown(side.at_ms), output::short(&side.rev));
-    format!("{:<6} {} by {}, {at}, {rev}{what}{holds}", side.side, side.path, side.by.name)
+    format!("{:<6} {} by {}, {at}, {rev}{what}{holds}", side.side, name(&side.path), name(&side.by.name))
 }
 
 async fn show(context: &Context, place: &located::Place) -> Result<Outcome> {
@@ -97,7 +98,7 @@ async fn show(context: &Context, place: &located::Place) -> Result<Outcome> {
         let mut text = in_words(conflict);
         for side in &conflict.sides {
             if let Some(version) = &side.text {
-                text.push_str(&format!("\n\n{} ({}):\n{}", side.side, side.by.name, excerpt(version)));
+                text.push_str(&format!("\n\n{} ({}):\n{}", side.side, name(&side.by.name), excerpt(version)));
             }
         }
         if let Some(merged) = &conflict.merged {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
+use sync_net::Network;
 use tokio::time::Instant;
 
 use super::Context;
@@ -54,7 +55,9 @@ pub(super) async fn start(context: &Context) -> Result<Outcome> {
     if context.json {
         output::json(&DaemonDocument::new(context, Some(reply)))?;
     } else {
-        context.note(&format!("the daemon runs, process {}", reply.pid));
+        let default = reply.network == Network::default().to_string();
+        let network = if default { String::new() } else { format!(", network {}", reply.network) };
+        context.note(&format!("the daemon runs, process {}{network}", reply.pid));
     }
     Ok(Outcome::Done)
 }
@@ -70,7 +73,8 @@ pub(super) async fn status(context: &Context) -> Result<Outcome> {
         output::json(&DaemonDocument::new(context, reply))?;
         return Ok(outcome);
     }
-    let home = context.config.home.display();
+    let home = context.config.home.to_string_lossy();
+    let home = output::name(&home);
     output::data(&match reply {
         Some(reply) => format!(
             "The daemon runs: process {}, version {}, network {}\n  {home}",

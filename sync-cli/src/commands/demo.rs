@@ -183,7 +183,7 @@ async fn leave_to_the_user(context: &Context, devices: &Devices) -> Result<usize
             let changed: Vec<String> = paths
                 .into_iter()
                 .filter(|path| shown.get(*path) != one.get(*path))
-                .map(|path| path.display().to_string())
+                .map(|path| output::name(&path.to_string_lossy()).into_owned())
                 .collect();
             say(context, &format!("  the same on both: {}", changed.join(", ")))?;
             shown = one;

@@ -84,8 +84,8 @@ fn line(check: &Check) -> String {
         Verdict::Warn => "warn",
         Verdict::Fail => "FAIL",
     };
-    let hint = check.hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
-    format!("{verdict}  {}: {}{hint}", check.name, check.message)
+    let hint = check.hint.as_ref().map(|hint| format!("\n      hint: {}", output::name(hint))).unwrap_or_default();
+    format!("{verdict}  {}: {}{hint}", check.name, output::name(&check.message))
 }
 
 fn home(home: &Path) -> Check {

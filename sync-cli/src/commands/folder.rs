@@ -1,13 +1,12 @@
 //! `kith folder`: lists folders, stops syncing one, and decides about what one holds.
 
-use comfy_table::Cell;
 use serde::Serialize;
 
 use super::{Context, pick};
 use crate::{
     daemon::api::{self, DecideReply, DecideRequest, Empty, Folder, Held, RemoveRequest, State},
     error::{Error, Kind, Outcome, Result},
-    output,
+    output::{self, Cell, name},
 };
 
 /// What `folder list --json` prints.
@@ -65,15 +64,15 @@ pub(super) async fn list(context: &Context) -> Result<Outcome> {
         .iter()
         .map(|folder| {
             vec![
-                Cell::new(&folder.name),
+                Cell::new(name(&folder.name)),
                 Cell::new(super::status::in_words(folder)),
                 Cell::new(folder.files),
                 Cell::new(output::bytes(folder.bytes)),
-                Cell::new(&folder.path),
+                Cell::new(name(&folder.path)),
             ]
         })
         .collect();
-    output::data(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PATH"], rows, context.colors))?;
+    output::as_is(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PATH"], rows, context.colors))?;
     Ok(Outcome::Done)
 }
 
@@ -106,7 +105,7 @@ pub(super) async fn decide(context: &Context, asked: Option<&str>, approve: bool
         }
     };
     if !approve && !context.yes && folder.held.is_some() {
-        let question = format!("Undo {} in {}?", super::status::held_in_words(folder), folder.name);
+        let question = format!("Undo {} in {}?", super::status::held_in_words(folder), name(&folder.name));
         if !output::confirm(&question).await? {
             return Err(Error::new(Kind::Refused, "nothing was changed"));
         }
@@ -114,10 +113,10 @@ pub(super) async fn decide(context: &Context, asked: Option<&str>, approve: bool
     let request = DecideRequest { folder: folder.space.clone(), approve };
     let DecideReply { held } = client.post(api::path::DECIDE, &request).await?;
     if context.json {
-        let name = &folder.name;
-        output::json(&DecidedDocument { schema: "kith/decided/1", folder: name, approved: approve, held })?;
+        let folder = &folder.name;
+        output::json(&DecidedDocument { schema: "kith/decided/1", folder, approved: approve, held })?;
     } else if held.is_none() {
-        context.note(&format!("{} holds nothing: there is nothing to decide", folder.name));
+        context.note(&format!("{} holds nothing: there is nothing to decide", name(&folder.name)));
     } else if approve {
         context.note(&format!("approved: {}", super::status::held_in_words(folder)));
     } else {
@@ -132,7 +131,8 @@ pub(super) async fn remove(context: &Context, asked: &str) -> Result<Outcome> {
     let status = client.status().await?;
     let folder = pick(&status, asked)?;
     if !context.yes {
-        let question = format!("Stop syncing {} on this device? Its files stay in {}.", folder.name, folder.path);
+        let question =
+            format!("Stop syncing {} on this device? Its files stay in {}.", name(&folder.name), name(&folder.path));
         if !output::confirm(&question).await? {
             return Err(Error::new(Kind::Refused, "nothing was changed"));
         }
@@ -143,7 +143,11 @@ pub(super) async fn remove(context: &Context, asked: &str) -> Result<Outcome> {
         let document = RemovedDocument { schema: "kith/removed/1", folder: &folder.name, path: &folder.path };
         output::json(&document)?;
     } else {
-        context.note(&format!("{} is not synced any more; its files are in {}", folder.name, folder.path));
+        context.note(&format!(
+            "{} is not synced any more; its files are in {}",
+            name(&folder.name),
+            name(&folder.path)
+        ));
     }
     Ok(Outcome::Done)
 }

@@ -31,7 +31,7 @@ const ENVIRONMENT: &str = "\
 Environment:
 
   KITH_HOME       keeps all state in this directory, like --home
-  KITH_NETWORK    public, lan or loopback, like --network
+  KITH_NETWORK    public, lan or loopback, like --network; kept in the home for later starts
   KITH_LOG        what is logged, like info or sync_net=debug; the daemon takes it when it starts
   KITH_DEMO_ONCE  1 ends kith demo after its last check, like --once
   NO_COLOR        no colours, like --color never
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, topic: &[String]) -> Result<Outcome> {
         [word] if word == "environment" => ENVIRONMENT.to_owned(),
         words => command_help(words, context.colors)?,
     };
-    output::data(text.trim_end())?;
+    output::as_is(text.trim_end())?;
     Ok(Outcome::Done)
 }
 

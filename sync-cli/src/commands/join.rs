@@ -66,7 +66,8 @@ pub(super) async fn run(
         output::data(&reply.path)?;
         return Ok(Outcome::Done);
     }
-    output::data(&format!("Joined {} from {}\n  {}", reply.folder, reply.host, reply.path))?;
+    let [folder, host, path] = [&reply.folder, &reply.host, &reply.path].map(|text| output::name(text));
+    output::data(&format!("Joined {folder} from {host}\n  {path}"))?;
     if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
         return Ok(Outcome::Done);
     }

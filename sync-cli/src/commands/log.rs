@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use comfy_table::Cell;
 use serde::Serialize;
 use sync_net::history::{Change, Commit, Did, Kept, Log};
 
@@ -10,7 +9,8 @@ use super::{Context, located};
 use crate::{
     daemon::api::{self, LogRequest},
     error::{Outcome, Result},
-    output, when,
+    output::{self, Cell, name},
+    when,
 };
 
 /// Columns of a terminal that is not wide.
@@ -50,23 +50,23 @@ pub(super) async fn run(
     let typed = &place.typed;
     match (log.standing.as_deref(), &log.now_at) {
         (Some("gone"), _) => context.note(&format!("{typed} is gone. Bring it back: kith restore {typed}")),
-        (Some("before"), Some(now)) => context.note(&format!("{typed} has another name now: {now}")),
+        (Some("before"), Some(now)) => context.note(&format!("{typed} has another name now: {}", name(now))),
         _ => {}
     }
     if !log.commits.is_empty() {
-        output::data(&text(&log, context.colors))?;
+        output::as_is(&text(&log, context.colors))?;
     }
     if log.more {
         context.note(&format!("There is more: kith log -n {} …", number.saturating_mul(10)));
     }
     if !log.kept.is_empty() {
-        output::data(&format!("\n{}", kept_text(&log.kept, context.colors)))?;
+        output::as_is(&format!("\n{}", kept_text(&log.kept, context.colors)))?;
     }
     Ok(Outcome::Done)
 }
 
 fn text(log: &Log, colors: bool) -> String {
-    let names = log.commits.iter().map(|commit| commit.by.name.chars().count().min(NAME_MAX)).max();
+    let names = log.commits.iter().map(|commit| name(&commit.by.name).chars().count().min(NAME_MAX)).max();
     let room = WIDTH - BEFORE - names.unwrap_or_default().max("DEVICE".len());
     let rows = log
         .commits
@@ -75,7 +75,7 @@ fn text(log: &Log, colors: bool) -> String {
             vec![
                 Cell::new(output::short(&commit.rev)),
                 Cell::new(when::shown(commit.at_ms)),
-                Cell::new(output::fit(&commit.by.name, NAME_MAX)),
+                Cell::new(output::fit(&name(&commit.by.name), NAME_MAX)),
                 Cell::new(what(commit, log.now_at.as_deref(), room)),
             ]
         })
@@ -99,7 +99,7 @@ fn what(commit: &Commit, asked: Option<&str>, room: usize) -> String {
                 && asked != Some(change.path.as_str())
             {
                 let left = room.saturating_sub(first.chars().count() + 2).max(room / 3);
-                *first = format!("{}: {first}", output::fit(&change.path, left));
+                *first = format!("{}: {first}", output::fit(&name(&change.path), left));
             }
             wrapped(&words, room)
         })
@@ -133,21 +133,21 @@ pub(super) fn in_words(change: &Change) -> String {
 
 fn did_in_words(did: &Did) -> String {
     match did {
-        Did::Created { kind, bytes: None } => format!("created, a {kind}"),
+        Did::Created { kind, bytes: None } => format!("created, a {}", name(kind)),
         Did::Created { bytes: Some(bytes), .. } => format!("created, {}", output::bytes(*bytes)),
         Did::Edited { added: Some(added), removed: Some(removed) } => format!("edited +{added} −{removed}"),
         Did::Edited { .. } => "edited".to_owned(),
         Did::Replaced { bytes } => format!("replaced, {}", output::bytes(*bytes)),
-        Did::Renamed { from } => format!("renamed from {from}"),
+        Did::Renamed { from } => format!("renamed from {}", name(from)),
         Did::Moved { from } if from.is_empty() => "moved from the top".to_owned(),
-        Did::Moved { from } => format!("moved from {from}/"),
+        Did::Moved { from } => format!("moved from {}/", name(from)),
         Did::Executable { on: true } => "made executable".to_owned(),
         Did::Executable { on: false } => "no longer executable".to_owned(),
-        Did::Target { from } => format!("points elsewhere, before to {from}"),
+        Did::Target { from } => format!("points elsewhere, before to {}", name(from)),
         Did::Deleted => "deleted".to_owned(),
         Did::Restored => "restored".to_owned(),
         Did::Kept => "kept".to_owned(),
-        Did::Members { text } => text.clone(),
+        Did::Members { text } => name(text).into_owned(),
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) fn kept_text(kept: &[Kept], colors: bool) -> String {
                 Cell::new(output::short(&kept.hash)),
                 Cell::new(when::shown(kept.at_ms)),
                 Cell::new(output::bytes(kept.bytes)),
-                Cell::new(output::fit(&kept.path, WIDTH - BEFORE - 10)),
+                Cell::new(output::fit(&name(&kept.path), WIDTH - BEFORE - 10)),
             ]
         })
         .collect();

@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome> {
             log: as_text(&log)?,
         })?;
     } else {
-        let line = |name: &str, path: &Path| format!("{name:<7} {}", path.display());
+        let line = |name: &str, path: &Path| format!("{name:<7} {}", output::name(&path.to_string_lossy()));
         let lines = [line("home", &config.home), line("socket", &socket), line("store", &store), line("log", &log)];
         output::data(&lines.join("\n"))?;
     }

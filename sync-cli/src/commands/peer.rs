@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::Cell;
 use serde::Serialize;
 
 use super::Context;
 use crate::{
     daemon::api::Folder,
     error::{Outcome, Result},
-    output,
+    output::{self, Cell, name},
 };
 
 /// What `--json` prints.
@@ -43,14 +42,14 @@ pub(super) async fn list(context: &Context) -> Result<Outcome> {
         .iter()
         .map(|peer| {
             vec![
-                Cell::new(peer.name),
+                Cell::new(name(peer.name)),
                 Cell::new(if peer.connected { "✓ connected" } else { "– away" }),
-                Cell::new(peer.folders.join(", ")),
+                Cell::new(name(&peer.folders.join(", "))),
                 Cell::new(peer.device.get(..10).unwrap_or(peer.device)),
             ]
         })
         .collect();
-    output::data(&output::table(&["PEER", "STATE", "FOLDERS", "DEVICE"], rows, context.colors))?;
+    output::as_is(&output::table(&["PEER", "STATE", "FOLDERS", "DEVICE"], rows, context.colors))?;
     Ok(Outcome::Done)
 }
 
@@ -88,6 +87,7 @@ mod tests {
             bytes: 0,
             commits: 0,
             conflicts: Vec::new(),
+            line_conflicts: 0,
             problems: Vec::new(),
             held: None,
             polled: None,

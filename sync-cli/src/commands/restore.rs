@@ -69,7 +69,7 @@ fn say(context: &Context, place: &Place, restored: &Restored) {
     }
     let refused = restored.paths.iter().filter_map(|path| Some((&path.path, path.reason.as_ref()?)));
     for (path, reason) in refused.take(LISTED_MAX) {
-        output::note(&format!("not restored: {path}: {reason}"));
+        output::note(&format!("not restored: {}: {}", output::name(path), output::name(reason)));
     }
 }
 
@@ -82,19 +82,20 @@ pub(super) async fn list(context: &Context, place: &Place) -> Result<Outcome> {
     } else if kept.is_empty() {
         context.note(&format!("nothing of {} is kept beside what history has: kith log", place.typed));
     } else {
-        output::data(&log::kept_text(&kept, context.colors))?;
+        output::as_is(&log::kept_text(&kept, context.colors))?;
         context.note("Bring one back: kith restore PATH --to CONTENT");
     }
     Ok(Outcome::Done)
 }
 
 /// Writes the bytes elsewhere.
-pub(super) async fn print(context: &Context, place: &Place, to: Option<When>, output: &Path) -> Result<Outcome> {
+pub(super) async fn print(context: &Context, place: &Place, to: Option<When>, file_name: &Path) -> Result<Outcome> {
     let path = place.inside()?;
     let request = RestoreRequest { folder: place.folder.clone(), path: path.clone(), to };
     let content: Content = place.client.post(api::path::CONTENT, &request).await?;
-    let failed = |error: io::Error| Error::from_io(Kind::Failed, format!("cannot write {}", output.display()), &error);
-    if output == Path::new("-") {
+    let failed =
+        |error: io::Error| Error::from_io(Kind::Failed, format!("cannot write {}", file_name.display()), &error);
+    if file_name == Path::new("-") {
         match copy(&content, &mut io::stdout().lock()) {
             // Nobody reads any more, which is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -102,9 +103,9 @@ pub(super) async fn print(context: &Context, place: &Place, to: Option<When>, ou
         }
         return Ok(Outcome::Done);
     }
-    let mut file = File::create_new(output).map_err(|error| {
+    let mut file = File::create_new(file_name).map_err(|error| {
         let error = failed(error);
-        if output.exists() { error.hint("choose a name that is free: it is never overwritten") } else { error }
+        if file_name.exists() { error.hint("choose a name that is free: it is never overwritten") } else { error }
     })?;
     copy(&content, &mut file).and_then(|()| file.sync_all()).map_err(failed)?;
     if context.json {
@@ -112,7 +113,8 @@ pub(super) async fn print(context: &Context, place: &Place, to: Option<When>, ou
             OutputDocument { schema: "kith/restore-output/1", path: &path, bytes: content.len, hash: &content.hash };
         output::json(&document)?;
     } else {
-        context.note(&format!("{} of {} are in {}", output::bytes(content.len), place.typed, output.display()));
+        let file = file_name.to_string_lossy();
+        context.note(&format!("{} of {} are in {}", output::bytes(content.len), place.typed, output::name(&file)));
     }
     Ok(Outcome::Done)
 }

@@ -83,8 +83,8 @@ fn explain(reply: &ShareReply, folder: Option<&Folder>, offer: &Offer, network: 
          On the other machine run:\n\n  kith{flags} join {invite} {dir}\n\n\
          The invite lets one device join as {role}, within {life}. Send it as you would send a password.\n{remark}\
          The daemon goes on in the background; see how it is: kith status",
-        name = reply.folder,
-        path = reply.path,
+        name = output::name(&reply.folder),
+        path = output::name(&reply.path),
         invite = reply.invite,
         dir = shell_word(&reply.folder),
         role = offer.role,

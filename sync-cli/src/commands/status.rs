@@ -1,13 +1,13 @@
 //! `kith status`: what is going on, in words for people and in fields for scripts.
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use serde::Serialize;
 
 use super::{Context, pick};
 use crate::{
     daemon::api::{Device, Folder, Peer, Repair, State, StatusReply},
     error::{Kind, Outcome, Result},
-    output,
+    output::{self, Cell, name, shell_word},
 };
 
 /// Most conflicts and problems of a folder that people are shown; `--json` has all.
@@ -17,13 +17,14 @@ const LISTED_MAX: usize = 10;
 #[derive(Debug, Serialize)]
 struct StatusDocument<'a> {
     schema: &'static str,
+    network: &'a str,
     device: &'a Device,
     folders: &'a [Folder],
 }
 
 impl<'a> StatusDocument<'a> {
     fn new(status: &'a StatusReply) -> Self {
-        Self { schema: "kith/status/1", device: &status.device, folders: &status.folders }
+        Self { schema: "kith/status/1", network: &status.network, device: &status.device, folders: &status.folders }
     }
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn run(context: &Context, folder: Option<&str>) -> Result<Outco
     if context.json {
         output::json(&StatusDocument::new(&status))?;
     } else {
-        output::data(&text(&status, context.colors))?;
+        output::as_is(&text(&status, context.colors))?;
     }
     let attention = status.folders.iter().any(|folder| folder.state == State::Attention);
     Ok(if attention { Outcome::Exit(Kind::Problems) } else { Outcome::Done })
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &Context, folder: Option<&str>) -> Result<Outco
 
 fn text(status: &StatusReply, colors: bool) -> String {
     let short = status.device.id.get(..10).unwrap_or(&status.device.id);
-    let mut text = format!("This device: {} ({short}), network {}\n\n", status.device.name, status.network);
+    let mut text = format!("This device: {} ({short}), network {}\n\n", name(&status.device.name), status.network);
     if status.folders.is_empty() {
         text.push_str("No folder yet. Share one: kith share DIR. Or join one: kith join INVITE DIR");
         return text;
@@ -52,7 +53,7 @@ fn text(status: &StatusReply, colors: bool) -> String {
     let rows = status.folders.iter().map(row).collect();
     text.push_str(&output::table(&["FOLDER", "STATE", "FILES", "SIZE", "PEERS", "PATH"], rows, colors));
     for folder in &status.folders {
-        text.push_str(&details(folder));
+        text.push_str(&output::lines(&details(folder)));
     }
     text
 }
@@ -67,12 +68,12 @@ fn row(folder: &Folder) -> Vec<Cell> {
     let peers: Vec<String> = folder.peers.iter().map(peer_in_words).collect();
     let peers = if peers.is_empty() { "nobody yet".to_owned() } else { peers.join("\n") };
     vec![
-        Cell::new(&folder.name),
+        Cell::new(name(&folder.name)),
         state,
         Cell::new(folder.files),
         Cell::new(output::bytes(folder.bytes)),
         Cell::new(peers),
-        Cell::new(&folder.path),
+        Cell::new(name(&folder.path)),
     ]
 }
 
@@ -88,12 +89,13 @@ pub(super) fn in_words(folder: &Folder) -> String {
         State::Waiting => waiting_for(&folder.peers),
         State::Attention => {
             let held = folder.held.map_or(0, |held| held.changes());
+            let conflicts = folder.conflicts.len() as u64 + folder.line_conflicts;
             let counts =
-                [(held, "held change"), (folder.conflicts.len(), "conflict"), (folder.problems.len(), "problem")];
+                [(held as u64, "held change"), (conflicts, "conflict"), (folder.problems.len() as u64, "problem")];
             let counts: Vec<String> = counts
                 .into_iter()
                 .filter(|(number, _)| *number > 0)
-                .map(|(number, word)| output::count(number as u64, word))
+                .map(|(number, word)| output::count(number, word))
                 .collect();
             if counts.is_empty() { "needs you".to_owned() } else { format!("needs you: {}", counts.join(", ")) }
         }
@@ -110,8 +112,8 @@ fn percent(folder: &Folder) -> Option<u64> {
 fn waiting_for(peers: &[Peer]) -> String {
     let mut missing = peers.iter().filter(|peer| !peer.connected);
     match (missing.next(), missing.count()) {
-        (Some(peer), 0) => format!("waiting for {}", peer.name),
-        (Some(peer), more) => format!("waiting for {} and {more} more", peer.name),
+        (Some(peer), 0) => format!("waiting for {}", name(&peer.name)),
+        (Some(peer), more) => format!("waiting for {} and {more} more", name(&peer.name)),
         (None, _) if peers.is_empty() => "waiting for a first peer".to_owned(),
         (None, _) => "waiting".to_owned(),
     }
@@ -125,7 +127,7 @@ pub(super) fn peer_in_words(peer: &Peer) -> String {
         (false, true) => ("–", "away, has everything"),
         (false, false) => ("–", "away"),
     };
-    format!("{sign} {}: {words}", peer.name)
+    format!("{sign} {}: {words}", name(&peer.name))
 }
 
 /// What a folder holds: "200 deletes and 3 overwrites of this disk, 12 deletes of others".
@@ -147,27 +149,35 @@ pub(super) fn held_in_words(folder: &Folder) -> String {
 /// What is held, conflicts and problems one by one, and what to do about them.
 fn details(folder: &Folder) -> String {
     let mut text = String::new();
+    let called = name(&folder.name);
     if folder.held.is_some() {
-        let (what, name) = (held_in_words(folder), &folder.name);
-        text.push_str(&format!("\n\n{name} waits for your word: {what}"));
+        let (what, word) = (held_in_words(folder), shell_word(&folder.name));
+        text.push_str(&format!("\n\n{called} waits for your word: {what}"));
         text.push_str("\n  so many at once may be a mistake; all else goes on syncing");
         if let Some(awaited) = folder.held.map(|held| held.awaited).filter(|awaited| *awaited > 0) {
             let files = output::count(awaited as u64, "file");
             text.push_str(&format!("\n  {files} will come back once another device has sent the former content"));
         }
-        text.push_str(&format!("\n  hint: kith folder approve {name}, or to undo them: kith folder reject {name}"));
+        text.push_str(&format!("\n  hint: kith folder approve {word}, or to undo them: kith folder reject {word}"));
     }
     if let Some(polled) = &folder.polled {
-        text.push_str(&format!("\n\nchanges in {} show within seconds, not at once: {}", folder.name, polled.reason));
+        text.push_str(&format!("\n\nchanges in {called} show within seconds, not at once: {}", name(&polled.reason)));
         if let Some(hint) = &polled.hint {
             text.push_str(&format!("\n  hint: {hint}"));
         }
+    }
+    if folder.line_conflicts > 0 {
+        let conflicts = output::count(folder.line_conflicts, "conflict");
+        text.push_str(&format!(
+            "\n\n{conflicts} of lines in {called}: both sides changed them, and they are merged by words"
+        ));
+        text.push_str("\n  hint: see both versions of each: kith conflicts");
     }
     let mut list = |word: &str, number: usize, lines: &mut dyn Iterator<Item = String>, hint: &str| {
         if number == 0 {
             return;
         }
-        text.push_str(&format!("\n\n{} in {}:", output::count(number as u64, word), folder.name));
+        text.push_str(&format!("\n\n{} in {called}:", output::count(number as u64, word)));
         for line in lines.take(LISTED_MAX) {
             text.push_str("\n  ");
             text.push_str(&line);
@@ -181,13 +191,13 @@ fn details(folder: &Folder) -> String {
     list(
         "conflict",
         folder.conflicts.len(),
-        &mut folder.conflicts.iter().map(|conflict| format!("{}: {}", conflict.path, conflict.kind)),
+        &mut folder.conflicts.iter().map(|conflict| format!("{}: {}", name(&conflict.path), name(&conflict.kind))),
         "nothing is lost: see both versions, and settle it when you like: kith conflicts",
     );
     list(
         "problem",
         folder.problems.len(),
-        &mut folder.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.reason)),
+        &mut folder.problems.iter().map(|problem| format!("{}: {}", name(&problem.path), name(&problem.reason))),
         "all else goes on syncing; change or move these, or name them in .kithignore",
     );
     list(
@@ -200,7 +210,7 @@ fn details(folder: &Folder) -> String {
 }
 
 fn repair(repair: &Repair) -> String {
-    let whose = if repair.ours { "this device".to_owned() } else { repair.device.clone() };
+    let whose = if repair.ours { "this device".to_owned() } else { name(&repair.device).into_owned() };
     let what = "its state was copied or restored, so that two histories of it were found";
     let Repair { set_aside, committed_again, .. } = repair;
     match (set_aside, committed_again) {
@@ -232,6 +242,7 @@ mod tests {
             bytes: 1000,
             commits: 5,
             conflicts: Vec::new(),
+            line_conflicts: 0,
             problems: Vec::new(),
             held: None,
             polled: None,
@@ -250,10 +261,11 @@ mod tests {
         };
         let expected = serde_json::json!({
             "schema": "kith/status/1",
+            "network": "lan",
             "device": { "id": "cd", "name": "desk" },
             "folders": [{
                 "name": "notes", "path": "/notes", "space": "00", "state": "up_to_date", "files": 3, "bytes": 1000,
-                "commits": 5, "conflicts": [], "problems": [], "held": null, "polled": null, "repairs": [], "progress": null,
+                "commits": 5, "conflicts": [], "line_conflicts": 0, "problems": [], "held": null, "polled": null, "repairs": [], "progress": null,
                 "peers": [{ "device": "ab", "name": "laptop", "connected": false, "synced": false }],
             }],
         });
@@ -288,10 +300,12 @@ mod tests {
             Conflict { path: "b".to_owned(), kind: "both edited".to_owned() },
         ];
         attention.problems = vec![Problem { path: "pipe".to_owned(), reason: "a FIFO".to_owned() }];
-        assert_eq!(in_words(&attention), "needs you: 2 conflicts, 1 problem");
+        attention.line_conflicts = 1;
+        assert_eq!(in_words(&attention), "needs you: 3 conflicts, 1 problem");
         let text = details(&attention);
         assert!(text.contains("  a: both edited"), "{text}");
         assert!(text.contains("  pipe: a FIFO"), "{text}");
+        assert!(text.contains("\n1 conflict of lines in notes: "), "{text}");
         assert!(text.contains("hint: "), "{text}");
     }
 }

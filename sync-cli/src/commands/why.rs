@@ -9,7 +9,8 @@ use super::{Context, located, log};
 use crate::{
     daemon::api::{self, PathRequest},
     error::{Outcome, Result},
-    output, when,
+    output::{self, name},
+    when,
 };
 
 /// What `--json` prints.
@@ -33,15 +34,15 @@ pub(super) async fn run(context: &Context, path: &Path, folder: Option<&str>) ->
 }
 
 fn text(why: &Why) -> String {
-    let mut text = format!("{} in {}: {}\n", why.path, why.folder, why.verdict);
-    let mut line = |name: &str, words: &str| text.push_str(&format!("\n  {name:<9} {words}"));
+    let mut text = format!("{} in {}: {}\n", name(&why.path), name(&why.folder), name(&why.verdict));
+    let mut line = |what: &str, words: &str| text.push_str(&format!("\n  {what:<9} {}", name(words)));
     line("disk", &why.disk);
     line("base", &why.base);
     line("commits", &why.tree);
     let optional = [("ignored", &why.ignored), ("problem", &why.problem), ("begun", &why.intent)];
-    for (name, words) in optional {
+    for (what, words) in optional {
         if let Some(words) = words {
-            line(name, words);
+            line(what, words);
         }
     }
     for conflict in &why.conflicts {

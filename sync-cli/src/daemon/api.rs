@@ -112,6 +112,8 @@ pub struct Folder {
     pub commits: u64,
     /// What both sides changed.
     pub conflicts: Vec<Conflict>,
+    /// How many places of texts both sides changed, which are merged by words.
+    pub line_conflicts: u64,
     /// What cannot be synced.
     pub problems: Vec<Problem>,
     /// What waits for somebody's word, if anything does.
@@ -475,6 +477,7 @@ impl From<FolderStatus> for Folder {
             bytes: status.bytes,
             commits: status.commits,
             conflicts: status.conflicts.into_iter().map(|c| Conflict { path: c.path, kind: c.kind }).collect(),
+            line_conflicts: status.line_conflicts,
             problems: status.problems.into_iter().map(|p| Problem { path: p.path, reason: p.reason }).collect(),
             held: status.held.map(Into::into),
             polled: status.polled.map(|polled| Polled { reason: polled.reason, hint: polled.hint }),

@@ -46,13 +46,15 @@ const ANSWERS_MAX: Duration = Duration::from_secs(1);
 pub async fn run(config: &Config, detached: bool) -> Result<Outcome> {
     config.make_home()?;
     let lock = lock(config).await?;
+    let network = config.network()?;
+    config.keep_network()?;
     let mut signals = Signals::listen(detached)?;
     let socket = Socket::bind(&config.socket())?;
     let node = tokio::select! {
-        node = Node::builder(&config.home).network(config.network).spawn() => node?,
+        node = Node::builder(&config.home).network(network).spawn() => node?,
         () = signals.next() => return Ok(Outcome::Done),
     };
-    tracing::info!(version = super::api::VERSION, network = %config.network, "ready");
+    tracing::info!(version = super::api::VERSION, %network, "ready");
     serve(config, node, &socket.listener, &mut signals).await?;
     // The socket goes before the lock: a daemon that starts now finds neither.
     drop(socket);

@@ -45,14 +45,14 @@ pub async fn ensure(config: &Config, verbose: u8) -> Result<Client> {
         Err(error) if error.kind == Kind::DaemonNotRunning => start(config, verbose).await?,
         other => other?,
     };
-    if config.network_given {
+    if let Some(asked) = config.asked_network {
         let version = client.version().await?;
-        if version.network != config.network.to_string() {
+        if version.network != asked.to_string() {
             return Err(Error::new(
                 Kind::Incompatible,
-                format!("the daemon runs with --network {}, not {}", version.network, config.network),
+                format!("the daemon runs with --network {}, not {asked}", version.network),
             )
-            .hint(format!("restart it: kith daemon stop && kith --network {} daemon start", config.network)));
+            .hint(format!("restart it: kith daemon stop && kith --network {asked} daemon start")));
         }
     }
     Ok(client)
@@ -111,7 +111,9 @@ fn spawn(config: &Config, verbose: u8, log: &Path) -> Result<Child> {
     let err = out.try_clone().map_err(|error| Error::from_io(Kind::Failed, "cannot start the daemon", &error))?;
     let mut command = Command::new(&program);
     command.arg("--home").arg(&config.home);
-    command.args(["--network", &config.network.to_string()]);
+    if let Some(asked) = config.asked_network {
+        command.args(["--network", &asked.to_string()]);
+    }
     command.args(std::iter::repeat_n("-v", usize::from(verbose)));
     command.args(["daemon", "run", "--detached"]);
     command.current_dir("/").process_group(0).stdin(Stdio::null()).stdout(out).stderr(err);

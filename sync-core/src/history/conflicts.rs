@@ -3,7 +3,7 @@
 //! A conflict of entries is what the tree says it is, one of lines what the text says; here both are only laid out for
 //! people.
 
-use std::{fmt, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use super::{
     HistoryError, Library,
@@ -16,6 +16,9 @@ use crate::{
     store::{StoreError, row::DocRow},
     tree::{ConflictKind, RelPath},
 };
+
+/// Changes of the shortest past of a document that is followed by one that joined heads: a root and two sides.
+const FEWEST_JOINED: u32 = 3;
 
 /// A conflict with its sides.
 #[derive(Debug, Clone)]
@@ -116,7 +119,56 @@ pub enum Says {
     },
 }
 
+/// How many conflicts of lines texts had at the heads at which they were looked at last. Texts in which no heads can have
+/// met are not in it.
+#[derive(Debug, Default)]
+pub struct LineCounts(BTreeMap<DocId, (Vec<ChangeHash>, u64)>);
+
 impl Library {
+    /// How many conflicts of lines there are in all. Opens the texts in which heads met and that have other heads than they
+    /// had last.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn count_lines(&mut self, counts: &mut LineCounts) -> Result<u64, StoreError> {
+        let mut met = Vec::new();
+        self.snapshot.each_document(self.space, |doc, row| {
+            if row.heads.len() > 1 || row.changes > FEWEST_JOINED {
+                met.push((doc, row));
+            }
+        })?;
+        let mut before = std::mem::take(&mut counts.0);
+        for (doc, row) in met {
+            let count = match before.remove(&doc) {
+                Some((heads, count)) if heads == row.heads => count,
+                _ => self.lines_of(&doc, &row)?,
+            };
+            counts.0.insert(doc, (row.heads, count));
+        }
+        Ok(counts.0.values().map(|(_, count)| count).sum())
+    }
+
+    /// Of one text that is there; a document that cannot be read says so elsewhere.
+    fn lines_of(&mut self, doc: &DocId, row: &DocRow) -> Result<u64, StoreError> {
+        if !self.may_have_met(row)? {
+            return Ok(0);
+        }
+        let found = self.entry(doc, row).and_then(|entry| {
+            if !entry.alive || entry.content != Some(Content::Text) {
+                return Ok(0);
+            }
+            let document = self.open(doc, row)?;
+            let found = document.conflicts();
+            self.put_back(doc, row, document);
+            Ok(found?.len() as u64)
+        });
+        match found {
+            Err(HistoryError::Store(error)) => Err(error),
+            Err(HistoryError::Doc(_)) => Ok(0),
+            Ok(count) => Ok(count),
+        }
+    }
+
     /// All conflicts now, of entries and of lines, by path.
     ///
     /// # Errors
@@ -149,8 +201,7 @@ impl Library {
         if row.heads.len() > 1 {
             return Ok(true);
         }
-        // A root, two sides and what joined them.
-        for index in (3..row.changes).rev() {
+        for index in (FEWEST_JOINED..row.changes).rev() {
             if self.snapshot.change(row.handle, index)?.deps.len() > 1 {
                 return Ok(true);
             }

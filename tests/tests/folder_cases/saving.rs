@@ -118,9 +118,11 @@ fn saves_of_all_programs_on_both_sides_are_edits_and_leave_nothing() {
         (0..SCRIPTS.len()).for_each(|index| std::fs::write(folder.join(name(index)), TEXT).expect("writes"));
     });
     let before = names(&a);
-    // Both sides save the same files at the same time, each in its own way.
+    // Both sides save the same files at the same time, each in its own way. Neither daemon looks meanwhile: a shell that waits
+    // for its turn between two steps of a save, on a busy machine, would leave half of it for longer than they do.
     for (index, (_, of_a)) in SCRIPTS.iter().enumerate() {
         let other = (index + 3) % SCRIPTS.len();
+        let _stand_still = [a.halt(), b.halt()];
         script(&a, of_a, &name(index), &format!("{TEXT}last\n"));
         script(&b, SCRIPTS[other].1, &name(index), &format!("first\n{TEXT}"));
     }
