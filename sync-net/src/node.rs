@@ -6,6 +6,7 @@ mod conflicts;
 mod diff;
 mod past;
 mod restore;
+mod revert;
 
 use std::{
     collections::BTreeMap,

@@ -16,6 +16,7 @@ mod hostile;
 mod kill_points;
 mod limits;
 mod merges;
+mod mounts;
 mod nodes;
 mod preflight;
 mod processes;

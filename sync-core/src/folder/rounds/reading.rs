@@ -62,12 +62,14 @@ impl Rounds {
             let spread = u64::from(self.parts.folder).wrapping_mul(7919).wrapping_add(self.rescans * 104_729);
             self.rescan_ms = now + limits::RESCAN_EVERY_MS - quarter + spread % (2 * quarter);
         }
+        let away_before = self.forget_away(full, &ages);
         let looks = self.look(full, &ages)?;
         let first_scan = full && self.rescans == 1;
         let mut changes = {
             let base = lock(&self.parts.base);
             local(&base, looks)
         };
+        self.stand_still(&away_before, &changes.away);
         if full {
             self.forget_what_came_back(&changes);
         }
@@ -87,7 +89,7 @@ impl Rounds {
         Ok(())
     }
 
-    fn look(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
+    pub(super) fn look(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
         let mut looks = self.look_once(full, due)?;
         // What was seen was seen by the rules that held then: rules that are new hold for what is beside them.
         for _ in 0..RULES_LOOKS_MAX {
@@ -149,7 +151,7 @@ impl Rounds {
     }
 
     fn submit_local(&mut self, host: &mut dyn Host, changes: Local) -> Result<(), RoundError> {
-        let Local { made, moved, mut touched, mut gone } = changes;
+        let Local { made, moved, mut touched, mut gone, away: _ } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
         }
@@ -174,6 +176,12 @@ impl Rounds {
         }
         self.make_links(host, &made, &mut docs)?;
         self.make_files(host, &made, &mut docs, &mut gone, &mut touched)?;
+        if host.space().is_some_and(|space| space.reads_only) {
+            // What moved here is, for the base, where the others have it: nothing is to be read there.
+            let base = lock(&self.parts.base);
+            let is_there = |path: &RelPath| self.parts.fs.look(path).ok().flatten().is_some();
+            touched.retain(|(doc, _)| base.path_of(doc).is_some_and(|path| is_there(&path)));
+        }
         self.hold_outgoing(host, &mut touched, &mut gone);
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
@@ -393,6 +401,9 @@ impl Rounds {
     pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
         if let Some(reason) = self.scan_problems.get(path) {
             return Some(reason.clone());
+        }
+        if let Some((_, reason)) = self.away_problems().into_iter().find(|(top, _)| top.contains(path)) {
+            return Some(reason.to_owned());
         }
         let above = self.scan_problems.iter().filter(|(at, _)| at.contains(path));
         let is_dir = |at: &RelPath| {
