@@ -161,6 +161,20 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<String>,
     },
+    /// Takes back what was changed on this device, where it may only read
+    ///
+    /// What was made is gone from the folder, what was edited has the others' version again, what was deleted or moved is
+    /// back. What was here is kept for 30 days: kith restore --list
+    Revert {
+        /// Only these files and directories; everything in the folder unless told
+        paths: Vec<PathBuf>,
+        /// Only shows what would be taken back
+        #[arg(long)]
+        dry_run: bool,
+        /// The folder, by name or path; PATHS are then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
     /// Lists what both sides changed, shows both versions, and settles it
     Conflicts {
         /// What to do; lists them all unless told
@@ -297,6 +311,14 @@ pub enum FolderCommand {
         /// The folder, by name or path; may be left out when there is only one
         folder: Option<String>,
     },
+    /// Deletes everywhere what was on a disk that was mounted within a folder and never comes back
+    Gone {
+        /// Where it was mounted
+        path: PathBuf,
+        /// The folder, by name or path; PATH is then within it
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
+    },
 }
 
 /// What to do with peers.
@@ -369,6 +391,10 @@ mod tests {
             "conflicts show a.txt",
             "conflicts resolve a.txt --keep mine",
             "why a.txt --json",
+            "revert",
+            "revert a.txt d --dry-run --json",
+            "revert a.txt --folder notes --yes",
+            "folder gone notes/stick --yes",
             "folder list",
             "folder remove notes --yes",
             "peer list",

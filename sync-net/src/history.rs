@@ -221,6 +221,26 @@ pub struct Restored {
     pub paths: Vec<RestoredPath>,
 }
 
+/// Something that a device that may only read had otherwise than the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevertedPath {
+    /// Where; of what was moved where the others have it.
+    pub path: String,
+    /// What was done to it here: made, edited, deleted or moved.
+    pub was: String,
+}
+
+/// What was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reverted {
+    /// The folder.
+    pub folder: String,
+    /// All of it by path.
+    pub paths: Vec<RevertedPath>,
+    /// How many files stay as they are until another device has sent theirs.
+    pub awaited: usize,
+}
+
 /// The bytes of a file at some state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {

@@ -7,6 +7,7 @@ mod diff;
 mod lines;
 mod past;
 mod restore;
+mod revert;
 
 use std::{
     collections::BTreeMap,

@@ -17,6 +17,7 @@ mod hostile;
 mod kill_points;
 mod limits;
 mod merges;
+mod mounts;
 mod network;
 mod nodes;
 mod preflight;

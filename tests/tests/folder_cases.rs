@@ -5,6 +5,8 @@
 
 mod apart;
 mod folding;
+mod mounted;
+mod reverting;
 mod rights;
 mod roots;
 mod saving;

@@ -1,10 +1,14 @@
 //! `kith folder`: lists folders, stops syncing one, and decides about what one holds.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::{Context, pick};
+use super::{Context, located, pick};
 use crate::{
-    daemon::api::{self, DecideReply, DecideRequest, Empty, Folder, Held, RemoveRequest, State},
+    daemon::api::{
+        self, DecideReply, DecideRequest, Empty, Folder, GoneReply, Held, PathRequest, RemoveRequest, State,
+    },
     error::{Error, Kind, Outcome, Result},
     output::{self, Cell, name},
 };
@@ -122,6 +126,35 @@ pub(super) async fn decide(context: &Context, asked: Option<&str>, approve: bool
     } else {
         let what = super::status::held_in_words(folder);
         context.note(&format!("rejected: {what} undone; what this disk had is kept for 30 days"));
+    }
+    Ok(Outcome::Done)
+}
+
+/// What `folder gone --json` prints.
+#[derive(Debug, Serialize)]
+struct GoneDocument<'a> {
+    schema: &'static str,
+    path: &'a str,
+    files: usize,
+}
+
+pub(super) async fn gone(context: &Context, path: &Path, folder: Option<&str>) -> Result<Outcome> {
+    let place = located::find(context, path, folder).await?;
+    let path = place.inside()?;
+    if !context.yes {
+        let what = format!("Delete on every device what was on the disk that was mounted at {}?", place.typed);
+        if !output::confirm(&what).await? {
+            return Err(Error::new(Kind::Refused, "nothing was changed"));
+        }
+    }
+    let request = PathRequest { folder: place.folder.clone(), path: path.clone() };
+    let GoneReply { files } = place.client.post(api::path::GONE, &request).await?;
+    if context.json {
+        output::json(&GoneDocument { schema: "kith/gone/1", path: &path, files })?;
+    } else {
+        let files = output::count(files as u64, "file");
+        context
+            .note(&format!("{files} of {} deleted; other devices keep theirs in history or for 30 days", place.typed));
     }
     Ok(Outcome::Done)
 }

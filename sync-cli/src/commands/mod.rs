@@ -31,6 +31,7 @@ mod log;
 mod paths;
 mod peer;
 mod restore;
+mod revert;
 mod share;
 mod status;
 mod version;
@@ -105,6 +106,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
                 (false, None) => restore::run(context, &place, to).await,
             }
         }
+        Command::Revert { paths, dry_run, folder } => revert::run(context, &paths, folder.as_deref(), dry_run).await,
         Command::Conflicts { command } => conflicts::run(context, command).await,
         Command::Why { path, folder } => why::run(context, &path, folder.as_deref()).await,
         Command::Invite { folder, offer } => invite::run(context, &folder, &offer).await,
@@ -112,6 +114,7 @@ pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
         Command::Folder(FolderCommand::Remove { folder }) => folder::remove(context, &folder).await,
         Command::Folder(FolderCommand::Approve { folder }) => folder::decide(context, folder.as_deref(), true).await,
         Command::Folder(FolderCommand::Reject { folder }) => folder::decide(context, folder.as_deref(), false).await,
+        Command::Folder(FolderCommand::Gone { path, folder }) => folder::gone(context, &path, folder.as_deref()).await,
         Command::Peer(PeerCommand::List) => peer::list(context).await,
         Command::Daemon(DaemonCommand::Run { detached }) => crate::daemon::run::run(&context.config, detached).await,
         Command::Daemon(DaemonCommand::Start) => daemon::start(context).await,

@@ -32,6 +32,10 @@ pub mod path {
     pub const REMOVE: &str = "/v1/folder/remove";
     /// POST [`DecideRequest`](super::DecideRequest): [`DecideReply`](super::DecideReply).
     pub const DECIDE: &str = "/v1/folder/decide";
+    /// POST [`PathRequest`](super::PathRequest): [`GoneReply`](super::GoneReply).
+    pub const GONE: &str = "/v1/folder/gone";
+    /// POST [`RevertRequest`](super::RevertRequest): [`Reverted`](sync_net::history::Reverted).
+    pub const REVERT: &str = "/v1/revert";
     /// POST [`LogRequest`](super::LogRequest): [`Log`](sync_net::history::Log).
     pub const LOG: &str = "/v1/log";
     /// POST [`DiffRequest`](super::DiffRequest): [`Diffs`](sync_net::history::Diffs).
@@ -330,6 +334,24 @@ pub struct DecideRequest {
 pub struct DecideReply {
     /// What was held; nothing when nothing was.
     pub held: Option<Held>,
+}
+
+/// What was deleted with the file system that it was on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GoneReply {
+    /// How many files.
+    pub files: usize,
+}
+
+/// Takes back what was changed where a device may only read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevertRequest {
+    /// The folder, by name or path.
+    pub folder: String,
+    /// Paths in it; none is everything.
+    pub paths: Vec<String>,
+    /// Only tells what would be.
+    pub tell: bool,
 }
 
 /// What changed.

@@ -27,6 +27,8 @@ pub struct Base {
     /// The same by what names have in common on a disk that folds them; empty on others.
     folded: BTreeMap<Option<DocId>, BTreeMap<String, BTreeSet<DocId>>>,
     by_hash: BTreeMap<ContentHash, Vec<DocId>>,
+    /// Device number of the root, where it is known.
+    root_device: Option<u64>,
     /// Entries that are not in their directories for a while, and what is in them with them.
     aside: BTreeSet<DocId>,
     files: usize,
@@ -54,6 +56,17 @@ impl Base {
             base.set(doc, Some(row));
         }
         base
+    }
+
+    /// Sets the device number of the root.
+    pub const fn set_root_device(&mut self, device: u64) {
+        self.root_device = Some(device);
+    }
+
+    /// Device number of the root, where it is known.
+    #[must_use]
+    pub const fn root_device(&self) -> Option<u64> {
+        self.root_device
     }
 
     /// Sets or forgets a row.

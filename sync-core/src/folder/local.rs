@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Base, Found,
+    Base, Found, FoundKind,
+    mounts::is_other,
     observe::{Appeared, Looks, is_touched, kind_of},
 };
 use crate::{doc::entry::Kind, ids::DocId};
@@ -56,6 +57,8 @@ pub struct Local {
     pub touched: Vec<(DocId, Found)>,
     /// Gone, directories before what is in them.
     pub gone: Vec<DocId>,
+    /// The tops of what is missing with the file system that it was on: nothing is known of it.
+    pub away: Vec<DocId>,
 }
 
 /// Tells from the looks what the user did.
@@ -87,8 +90,25 @@ pub fn local(base: &Base, looks: Looks) -> Local {
     }
     let left: BTreeSet<DocId> = matcher.missing.into_iter().map(|(_, _, doc)| doc).collect();
     let mut local = matcher.local;
-    local.gone = matcher.order.into_iter().filter(|doc| left.contains(doc)).collect();
+    let mut away: BTreeSet<DocId> = looks.away.into_iter().collect();
+    away.extend(left.iter().filter(|doc| is_away(base, doc)).map(|doc| top(base, *doc, &left)));
+    local.gone = matcher.order.into_iter().filter(|doc| left.contains(doc) && !base.is_in(doc, &away)).collect();
+    local.away = away.into_iter().collect();
     local
+}
+
+/// Whether something that is missing was a file system of its own, with files: it may be mounted again.
+fn is_away(base: &Base, doc: &DocId) -> bool {
+    base.is_mount(doc) && base.holds_files(*doc)
+}
+
+/// The topmost directory that is missing, too: a mount is not told from the directory that it was mounted in.
+fn top(base: &Base, doc: DocId, missing: &BTreeSet<DocId>) -> DocId {
+    let mut top = doc;
+    while let Some(parent) = base.row(&top).and_then(|row| row.parent).filter(|parent| missing.contains(parent)) {
+        top = parent;
+    }
+    top
 }
 
 struct Matcher<'a> {
@@ -129,6 +149,11 @@ impl Matcher<'_> {
             let known = self.base.child(Some(doc), &child.name);
             let row = known.and_then(|known| Some((known, self.base.on_disk(&known)?)));
             match row {
+                // What was mounted there is away; the directory that it was mounted on is nothing new.
+                Some((known, (_, stat)))
+                    if child.found.kind == FoundKind::Dir
+                        && is_other(&stat, &child.found.stat)
+                        && is_away(self.base, &known) => {}
                 Some((known, (row, stat)))
                     if Some(row.kind) == kind_of(child.found.kind)
                         && self.missing.remove(&(row.kind, stat.identity(), known)) =>
@@ -145,7 +170,6 @@ impl Matcher<'_> {
 mod tests {
     use super::*;
     use crate::{
-        folder::FoundKind,
         ids::ContentHash,
         store::row::{BaseRow, Stat},
     };
@@ -240,5 +264,41 @@ mod tests {
         assert_eq!(local.touched.len(), 1);
         assert_eq!(local.gone, [doc(3)]);
         assert_eq!(local.made[0].into, Into::Known(Some(doc(1))));
+    }
+
+    /// The directory `d` is a file system of its own.
+    fn mounted() -> Base {
+        let mut base = base();
+        base.set_root_device(7);
+        base.set(doc(4), None);
+        base
+    }
+
+    #[test]
+    fn what_is_missing_with_the_file_system_that_it_was_on_is_not_gone() {
+        let local = local(&mounted(), Looks { vanished: vec![doc(1)], ..Looks::default() });
+        assert_eq!((local.away, local.gone), (vec![doc(1)], vec![]));
+    }
+
+    #[test]
+    fn what_was_deleted_on_a_file_system_that_is_there_is_gone() {
+        let local = local(&mounted(), Looks { vanished: vec![doc(3)], ..Looks::default() });
+        assert_eq!((local.away, local.gone), (vec![], vec![doc(3)]));
+    }
+
+    #[test]
+    fn a_mount_in_a_directory_that_moved_is_still_awaited_and_where_it_was_mounted_is_nothing_new() {
+        let mut base = mounted();
+        let mut above = row(Kind::Dir, None, "above", 9);
+        above.stat = Some(Stat { device: 7, ..stat(9) });
+        base.set(doc(9), Some(above));
+        base.set(doc(1), Some(row(Kind::Dir, Some(9), "d", 1)));
+        let on_root = |inode| Found { kind: FoundKind::Dir, stat: Stat { device: 7, ..stat(inode) } };
+        let bare = Appeared { name: "d".into(), found: on_root(20), children: vec![] };
+        let moved = Appeared { name: "elsewhere".into(), found: on_root(9), children: vec![bare] };
+        let looks = Looks { vanished: vec![doc(9)], appeared: vec![(None, moved)], ..Looks::default() };
+        let local = local(&base, looks);
+        assert_eq!(local.moved.iter().map(|moved| moved.doc).collect::<Vec<_>>(), [doc(9)]);
+        assert_eq!((local.away, local.gone, local.made), (vec![doc(1)], vec![], vec![]));
     }
 }

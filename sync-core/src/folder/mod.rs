@@ -3,6 +3,7 @@
 //! Three states of each entry are compared: the disk as a scan sees it, the tree that the documents make, and the
 //! [`Base`], on which the two last agreed. The pure parts are [`local`] (disk against base: what did the user do?) and
 //! [`plan`] (tree against base: what is to be done?); [`observe`] looks, [`ingest`] turns what the user did into edits,
+//! [`mounts`] knows which parts stand still because their file system is away,
 //! [`apply`] writes, checking each path against the base at the last moment, and `recover` finds its way after a crash. [`Fs`] is the disk, [`disk`] the real one.
 //! [`rounds`] joins them all: it reads documents, submits edits and keeps the base in the store, by way of its host.
 //!
@@ -16,6 +17,7 @@ mod fs;
 mod ignored;
 pub mod ingest;
 pub mod local;
+pub mod mounts;
 pub mod observe;
 pub mod plan;
 pub mod rails;

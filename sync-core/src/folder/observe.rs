@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Base, Fault, Found, FoundKind, Fs, FsError, Ignored, Listed, Problem};
+use super::{Base, Fault, Found, FoundKind, Fs, FsError, Ignored, Listed, Problem, mounts::is_other};
 use crate::{
     doc::entry::Kind,
     ids::DocId,
@@ -31,6 +31,9 @@ pub struct Looks {
     pub renamed: Vec<(DocId, String, Found)>,
     /// Same place and kind, another look: it may have other bytes.
     pub touched: Vec<(DocId, Found)>,
+    /// Directories that are on another file system than the base has them on, and lack what it has in them: nothing is known
+    /// of what is in them.
+    pub away: Vec<DocId>,
     /// In the base and not there, the top of each missing tree.
     pub vanished: Vec<DocId>,
     /// There and not in the base, with the directory that it is in.
@@ -100,6 +103,8 @@ impl<'a> Observer<'a> {
     #[must_use]
     pub fn finish(mut self) -> Looks {
         let mut seen = BTreeSet::new();
+        self.looks.away.retain(|doc| seen.insert(*doc));
+        seen.clear();
         self.looks.vanished.retain(|doc| seen.insert(*doc));
         seen.clear();
         self.looks.touched.retain(|(doc, _)| seen.insert(*doc));
@@ -197,6 +202,9 @@ impl<'a> Observer<'a> {
             dir = known;
             at = at.join(&row.name);
         }
+        if let Some(above) = self.other_above(dir)? {
+            return self.path(&above);
+        }
         if self.base.folds().any() {
             return self.names_like(dir, &at, name);
         }
@@ -258,6 +266,42 @@ impl<'a> Observer<'a> {
         Ok(None)
     }
 
+    /// The first directory, from the top, that is on another file system than it was, or was the top of one and is not
+    /// there: what is missing below may be missing with it.
+    fn other_above(&self, dir: Option<DocId>) -> Result<Option<RelPath>, FsError> {
+        let mut above = Vec::new();
+        let mut next = dir;
+        while let Some((doc, (row, stat))) = next.and_then(|doc| Some((doc, self.base.on_disk(&doc)?))) {
+            let Some(path) = self.base.path_of(&doc) else { break };
+            let found = self.fs.look(&path)?.filter(|found| found.kind == FoundKind::Dir);
+            let is_as_known = match &found {
+                Some(found) => !is_other(&stat, &found.stat),
+                None => !self.base.is_mount(&doc),
+            };
+            if above.is_empty() && found.is_some() && is_as_known {
+                return Ok(None);
+            }
+            above.push((path, is_as_known));
+            next = row.parent;
+        }
+        Ok(above.into_iter().rev().find(|(_, is_as_known)| !is_as_known).map(|(path, _)| path))
+    }
+
+    /// Whether a directory lacks anything that the base has in it.
+    fn lacks(&self, doc: DocId, path: &RelPath) -> bool {
+        let Ok(listed) = self.fs.list(path) else { return true };
+        let here: BTreeMap<&str, FoundKind> =
+            listed.iter().filter_map(|listed| Some((listed.name.as_deref().ok()?, listed.found.kind))).collect();
+        self.base.children(Some(doc)).any(|(name, child)| {
+            let (below, kind) = (path.join(name), self.base.row(child).map(|row| row.kind));
+            if self.ignored.covers(&below, kind == Some(Kind::Dir)) {
+                return false;
+            }
+            let is_there = here.get(name.as_str()).is_some_and(|found| kind_of(*found) == kind);
+            !is_there || (kind == Some(Kind::Dir) && self.lacks(*child, &below))
+        })
+    }
+
     /// Why a link cannot be an entry, if it cannot.
     fn fault_of_link(&self, path: &RelPath) -> Option<String> {
         match self.fs.read_link(path) {
@@ -293,6 +337,13 @@ impl<'a> Observer<'a> {
             self.looks.ignore_files.push(above);
         }
         match known {
+            Some((doc, row))
+                if found.kind == FoundKind::Dir
+                    && row.stat.is_some_and(|was| row.kind == Kind::Dir && is_other(&was, &found.stat))
+                    && self.lacks(doc, path) =>
+            {
+                self.looks.away.push(doc);
+            }
             Some((doc, row)) if Some(row.kind) == kind_of(found.kind) => {
                 if row.name != name {
                     self.looks.renamed.push((doc, name, found));

@@ -1,4 +1,5 @@
-//! What people ask of a folder's thread, between two of its rounds: older versions back, conflicts ended, why.
+//! What people ask of a folder's thread, between two of its rounds: older versions back, conflicts
+//! ended, changes taken back, why.
 //!
 //! A request that needs the disk to come to rest waits for that, and not for ever.
 
@@ -9,6 +10,7 @@ use sync_core::{
         Rounds, Why,
         host::{Host, Stopped},
         restoring::{Asked, Fate, Step, Wanted},
+        reverting::Back,
     },
     limits,
     tree::RelPath,
@@ -28,6 +30,10 @@ pub(crate) enum Ask {
     CarryOut { paths: Vec<RelPath>, steps: Vec<Step> },
     /// What is known of a path.
     Why(RelPath),
+    /// The end of what is missing with the file system that it was on.
+    LetGo(RelPath),
+    /// What a device that may only read has otherwise than the others, taken back or only told.
+    Revert { paths: Vec<RelPath>, tell: bool },
 }
 
 /// What came of it.
@@ -36,6 +42,13 @@ pub(crate) enum Answer {
     Restored(Vec<(RelPath, Fate)>),
     Done,
     Why(Box<Why>),
+    /// So many files.
+    LetGo(usize),
+    /// What was taken back, and how much of it waits for bytes of others.
+    Reverted {
+        paths: Vec<(RelPath, Back)>,
+        awaited: usize,
+    },
     /// Something did not come to rest in time.
     NotAtRest(String),
     /// It cannot be done here.
@@ -93,6 +106,19 @@ fn answer(ask: &Ask, rounds: &mut Rounds, host: &mut dyn Host) -> Result<Answer,
             Asked::NotYet(what) => Answer::NotAtRest(what),
             Asked::Refused(why) => Answer::Refused(why),
         },
+        Ask::LetGo(path) => match rounds.let_go(host, path)? {
+            Asked::Done(files) => Answer::LetGo(files),
+            Asked::NotYet(what) => Answer::NotAtRest(what),
+            Asked::Refused(why) => Answer::Refused(why),
+        },
+        Ask::Revert { paths, tell } => {
+            let asked = if *tell { rounds.changed_here(host, paths)? } else { rounds.revert(host, paths)? };
+            match asked {
+                Asked::Done(paths) => Answer::Reverted { paths, awaited: rounds.held().awaited },
+                Asked::NotYet(what) => Answer::NotAtRest(what),
+                Asked::Refused(why) => Answer::Refused(why),
+            }
+        }
         Ask::Why(path) => Answer::Why(Box::new(rounds.why(path))),
     })
 }

@@ -171,6 +171,11 @@ impl Worker {
             reach("folder.round");
             self.look_around();
             self.rounds.round(&mut self.node)?;
+            if self.rounds.came_back() {
+                // Directories of a file system that is mounted again are new to the watcher, and nobody told of them.
+                self.lost = true;
+                self.rounds.rescan();
+            }
             let now_ms = self.node.clock.mono_ms();
             self.watching.looked(now_ms);
             self.waiting.answer(&mut self.rounds, &mut self.node, now_ms)?;

@@ -9,6 +9,7 @@ mod durable;
 mod faults;
 mod handle;
 mod journal;
+mod mounts;
 mod record;
 mod state;
 #[cfg(test)]
@@ -378,7 +379,7 @@ impl Fs for SimFs {
         self.call("look at", path, &[], |state| {
             let looked = state.live.place(path).and_then(|at| state.live.existing(&at));
             match looked {
-                Ok(node) => Ok(Some(state.live.node(node).found(state.config.device))),
+                Ok(node) => Ok(Some(state.live.node(node).found(state.device_of(node)))),
                 Err(error) => match error.raw_os_error() {
                     Some(errno::ENOENT | errno::ENOTDIR | errno::ELOOP) => Ok(None),
                     _ => Err(error),
@@ -395,7 +396,7 @@ impl Fs for SimFs {
             entries.sort_by_key(|(name, _)| list_key(state.config.list_order, name));
             let listed = entries.into_iter().map(|(name, node)| Listed {
                 name: String::from_utf8(name.clone()).map_err(|_| durable::shown(name)),
-                found: state.live.node(*node).found(state.config.device),
+                found: state.live.node(*node).found(state.device_of(*node)),
             });
             Ok(listed.collect())
         })

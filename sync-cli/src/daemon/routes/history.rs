@@ -1,11 +1,12 @@
-//! Answers about the past, conflicts, and single paths.
+//! Answers about the past, conflicts, and single paths, and what is taken back.
 
 use axum::{Json, Router, extract::State, routing::post};
-use sync_net::history::{Conflict, Content, Diffs, Kept, Log, Restored, Why};
+use sync_net::history::{Conflict, Content, Diffs, Kept, Log, Restored, Reverted, Why};
 
 use super::{Daemon, Reply};
 use crate::daemon::api::{
-    self, ConflictsRequest, DiffRequest, LogRequest, PathRequest, ResolveRequest, RestoreRequest,
+    self, ConflictsRequest, DiffRequest, GoneReply, LogRequest, PathRequest, ResolveRequest, RestoreRequest,
+    RevertRequest,
 };
 
 pub(super) fn router() -> Router<Daemon> {
@@ -18,6 +19,8 @@ pub(super) fn router() -> Router<Daemon> {
         .route(api::path::CONFLICTS, post(conflicts))
         .route(api::path::RESOLVE, post(resolve))
         .route(api::path::WHY, post(why))
+        .route(api::path::REVERT, post(revert))
+        .route(api::path::GONE, post(gone))
 }
 
 async fn log(State(daemon): State<Daemon>, Json(request): Json<LogRequest>) -> Reply<Log> {
@@ -57,6 +60,22 @@ async fn resolve(State(daemon): State<Daemon>, Json(request): Json<ResolveReques
     let resolved = daemon.work.finish(async move { node.resolve(&folder, &path, keep).await }).await?;
     tracing::info!(conflicts = resolved.len(), "settled");
     Ok(Json(resolved))
+}
+
+async fn revert(State(daemon): State<Daemon>, Json(request): Json<RevertRequest>) -> Reply<Reverted> {
+    let RevertRequest { folder, paths, tell } = request;
+    let node = daemon.node.clone();
+    let reverted = daemon.work.finish(async move { node.revert(&folder, &paths, tell).await }).await?;
+    tracing::info!(paths = reverted.paths.len(), tell, "took back what a reader changed");
+    Ok(Json(reverted))
+}
+
+async fn gone(State(daemon): State<Daemon>, Json(request): Json<PathRequest>) -> Reply<GoneReply> {
+    let PathRequest { folder, path } = request;
+    let node = daemon.node.clone();
+    let files = daemon.work.finish(async move { node.let_go(&folder, &path).await }).await?;
+    tracing::info!(files, "deleted what was on a file system that is gone");
+    Ok(Json(GoneReply { files }))
 }
 
 async fn why(State(daemon): State<Daemon>, Json(request): Json<PathRequest>) -> Reply<Why> {

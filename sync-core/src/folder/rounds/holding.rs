@@ -186,9 +186,15 @@ impl Rounds {
 
     /// Files of these that have other bytes than the base knows, and are not approved.
     fn overwritten(&self, host: &dyn Host, touched: &[(DocId, Found)]) -> Vec<DocId> {
+        let new: Vec<_> = touched.iter().filter(|(doc, _)| self.holding.outgoing.is_new(doc)).copied().collect();
+        self.with_other_bytes(host, &new)
+    }
+
+    /// Files of these that have other bytes than the base knows, or cannot be read now.
+    pub(super) fn with_other_bytes(&self, host: &dyn Host, touched: &[(DocId, Found)]) -> Vec<DocId> {
         let mut changed = Vec::new();
         for (doc, found) in touched {
-            if found.kind != FoundKind::File || !self.holding.outgoing.is_new(doc) {
+            if found.kind != FoundKind::File {
                 continue;
             }
             let known = {
@@ -217,6 +223,19 @@ impl Rounds {
     fn undo_outgoing(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         let side = &mut self.holding.outgoing;
         side.refused.extend(side.held.keys());
+        self.undo_what_can_be(host)
+    }
+
+    /// Undoes what the disk lost (true) or changed (false) as if it had been held and somebody had refused it.
+    pub(super) fn refuse_outgoing(
+        &mut self,
+        host: &mut dyn Host,
+        lost: impl IntoIterator<Item = (DocId, bool)>,
+    ) -> Result<(), RoundError> {
+        for (doc, deleted) in lost {
+            self.holding.outgoing.held.insert(doc, deleted);
+            self.holding.outgoing.refused.insert(doc);
+        }
         self.undo_what_can_be(host)
     }
 

@@ -4,8 +4,9 @@
 //! the documents that changed and brings the disk up to them. What decides lives beside this, in [`local`](super::local)
 //! and [`plan`](super::plan); here it is joined, behind a [`Host`], with the engine and with fetching: `reading` is disk
 //! into documents, `writing` documents onto disk, `holding` what waits for somebody's word in either direction,
+//! `mounted` what waits for a file system,
 //! `documents` reads those, [`host`] what a host does for it. [`restoring`] is what people ask for: older versions back,
-//! conflicts ended; `why` tells what is known of one path.
+//! conflicts ended; [`reverting`] what readers do; `why` tells what is known of one path.
 //!
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
@@ -15,8 +16,10 @@ mod documents;
 mod holding;
 pub mod host;
 mod loading;
+mod mounted;
 mod reading;
 pub mod restoring;
+pub mod reverting;
 mod why;
 mod writing;
 
@@ -30,6 +33,7 @@ use self::{
     decisions::Decisions,
     holding::Holding,
     host::{Event, Host, HostError, Stopped},
+    mounted::Mounts,
     writing::Noted,
 };
 use super::{
@@ -151,6 +155,7 @@ pub struct Rounds {
     sweep_due: bool,
     settled: Option<u64>,
     holding: Holding,
+    mounts: Mounts,
     fights: Fights,
     /// What editors may still show of files that others changed.
     versions: Versions,
@@ -224,6 +229,7 @@ impl Rounds {
             sweep_due: true,
             settled: None,
             holding: Holding::default(),
+            mounts: Mounts::default(),
             fights: Fights::default(),
             versions: Versions::default(),
             room: None,
@@ -335,7 +341,13 @@ impl Rounds {
             return None;
         }
         let retry = (!self.write_problems.is_empty()).then_some(self.retry_ms);
-        self.dirty.values().map(|dirty| dirty.ready_ms).chain([self.rescan_ms]).chain(retry).min()
+        self.dirty
+            .values()
+            .map(|dirty| dirty.ready_ms)
+            .chain([self.rescan_ms])
+            .chain(retry)
+            .chain(self.mounts_ms())
+            .min()
     }
 
     /// Whether the folder stands still.
@@ -356,13 +368,14 @@ impl Rounds {
         let shown = |doc: &DocId| view.path_of(doc).unwrap_or_default();
         let problems = self.scan_problems.iter().chain(&self.write_problems);
         let problems = problems.map(|(path, reason)| (path.clone(), reason)).chain(self.unreadable_paths());
+        let away = self.away_problems().into_iter().map(|(path, reason)| Problem { path, reason: reason.to_owned() });
         let name_of = |doc: &DocId| self.documents.entry(doc).map(|entry| entry.name.clone());
         Report {
             files: files as u64,
             bytes,
             files_wanted,
             conflicts: view.conflicts.iter().map(|conflict| (shown(&conflict.doc), conflict.kind)).collect(),
-            problems: problems.map(|(path, reason)| Problem { path, reason: reason.clone() }).collect(),
+            problems: problems.map(|(path, reason)| Problem { path, reason: reason.clone() }).chain(away).collect(),
             hidden: view.hidden.iter().filter_map(|(doc, fault)| Some((name_of(doc)?, *fault))).collect(),
             busy: self.is_busy(),
             lacking: self.wants.len(),
@@ -380,7 +393,8 @@ impl Rounds {
         let at_rest =
             !self.is_busy() && self.wants.is_empty() && self.write_problems.is_empty() && self.unreadable.is_empty();
         let at_rest = at_rest || planted(Plant::SettleTooEarly);
-        let agrees = at_rest && self.recovered && self.halted.is_none() && self.held().is_empty() && host.is_quiet();
+        let agrees = at_rest && self.recovered && self.halted.is_none() && self.held().is_empty() && self.is_whole();
+        let agrees = agrees && host.is_quiet();
         let settled = arrivals.filter(|_| agrees);
         if settled != self.settled {
             self.settled = settled;
@@ -409,6 +423,7 @@ impl Rounds {
         {
             let mut base = lock(&self.parts.base);
             *base = Base::default();
+            base.set_root_device(self.parts.root.0);
             for (doc, row) in rows {
                 base.set(doc, Some(row));
             }
@@ -520,6 +535,7 @@ impl Rounds {
                 return Ok(());
             }
         }
+        self.look_at_mounts_now_and_then(host);
         self.ingest(host)?;
         self.read_documents(host)?;
         if !self.write_problems.is_empty() && host.now().mono_ms >= self.retry_ms {

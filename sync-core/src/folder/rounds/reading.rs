@@ -62,12 +62,14 @@ impl Rounds {
             let spread = u64::from(self.parts.folder).wrapping_mul(7919).wrapping_add(self.rescans * 104_729);
             self.rescan_ms = now + limits::RESCAN_EVERY_MS - quarter + spread % (2 * quarter);
         }
+        let away_before = self.forget_away(full, &ages);
         let looks = self.look(full, &ages)?;
         let first_scan = full && self.rescans == 1;
         let mut changes = {
             let base = lock(&self.parts.base);
             local(&base, looks)
         };
+        self.stand_still(&away_before, &changes.away);
         if full {
             self.forget_what_came_back(&changes);
         }
@@ -88,7 +90,7 @@ impl Rounds {
         Ok(())
     }
 
-    fn look(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
+    pub(super) fn look(&mut self, full: bool, due: &BTreeMap<RelPath, Dirty>) -> Result<Looks, RoundError> {
         let mut looks = self.look_once(full, due)?;
         // What was seen was seen by the rules that held then: rules that are new hold for what is beside them.
         for _ in 0..RULES_LOOKS_MAX {
@@ -156,7 +158,7 @@ impl Rounds {
         changes: Local,
         waiting: &BTreeSet<DocId>,
     ) -> Result<(), RoundError> {
-        let Local { made, moved, mut touched, mut gone } = changes;
+        let Local { made, moved, mut touched, mut gone, away: _ } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
         }
@@ -175,6 +177,12 @@ impl Rounds {
         let mut missing: BTreeSet<DocId> = gone.iter().chain(waiting).copied().collect();
         self.make_files(host, &made, &mut docs, &mut missing)?;
         gone.retain(|doc| missing.contains(doc));
+        if host.space().is_some_and(|space| space.reads_only) {
+            // What moved here is, for the base, where the others have it: nothing is to be read there.
+            let base = lock(&self.parts.base);
+            let is_there = |path: &RelPath| self.parts.fs.look(path).ok().flatten().is_some();
+            touched.retain(|(doc, _)| base.path_of(doc).is_some_and(|path| is_there(&path)));
+        }
         self.hold_outgoing(host, &mut touched, &mut gone);
         self.submit_touched(host, touched)?;
         let mut ready = Vec::new();
@@ -323,13 +331,18 @@ impl Rounds {
                 }
             }
             docs.extend(moved.iter().map(|(index, entry)| (*index, entry.doc)));
-            let read: Vec<(DocId, Loaded)> =
-                moved.iter().filter_map(|(index, entry)| Some((entry.doc, loaded.remove(index)?))).collect();
+            let read: Vec<(usize, DocId, Loaded)> =
+                (moved.iter()).filter_map(|(index, entry)| Some((*index, entry.doc, loaded.remove(index)?))).collect();
             let moved: Vec<Moved> = moved.into_iter().map(|(_, entry)| entry).collect();
             self.submit_moved(host, &moved, docs)?;
             let read = {
+                // Who may only read moves nothing: for the base it stays where the others have it.
                 let base = lock(&self.parts.base);
-                read.into_iter().filter_map(|(doc, file)| Some((base.path_of(&doc)?, doc, file))).collect()
+                let places = batch.iter().map(|(index, path)| (*index, path)).collect::<BTreeMap<_, _>>();
+                let there = read.into_iter().filter_map(|(index, doc, file)| {
+                    base.path_of(&doc).filter(|path| places.get(&index) == Some(&path)).map(|path| (path, doc, file))
+                });
+                there.collect()
             };
             self.submit_files(host, read)?;
             self.make(host, made, &mut loaded, &BTreeMap::new(), docs)?;
@@ -410,6 +423,9 @@ impl Rounds {
     pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
         if let Some(reason) = self.scan_problems.get(path) {
             return Some(reason.clone());
+        }
+        if let Some((_, reason)) = self.away_problems().into_iter().find(|(top, _)| top.contains(path)) {
+            return Some(reason.to_owned());
         }
         let above = self.scan_problems.iter().filter(|(at, _)| at.contains(path));
         let is_dir = |at: &RelPath| {

@@ -103,7 +103,7 @@ pub enum Asked<T> {
 }
 
 impl<T> Asked<T> {
-    fn or_stopped(result: Result<Self, RoundError>) -> Result<Self, Stopped> {
+    pub(super) fn or_stopped(result: Result<Self, RoundError>) -> Result<Self, Stopped> {
         match result {
             Ok(asked) => Ok(asked),
             Err(RoundError::Host(HostError::Stopped(stopped))) => Err(stopped),
@@ -138,7 +138,22 @@ impl Rounds {
     }
 
     /// Takes in what is on disk at some paths. Says what is not at rest, or why nothing can be changed here.
-    fn come_to_rest(&mut self, host: &mut dyn Host, paths: &[&RelPath]) -> Result<Option<Asked<()>>, RoundError> {
+    pub(super) fn come_to_rest(
+        &mut self,
+        host: &mut dyn Host,
+        paths: &[&RelPath],
+    ) -> Result<Option<Asked<()>>, RoundError> {
+        match self.rest_at(host, paths)? {
+            Some(Asked::Refused(why)) => Ok(Some(Asked::Refused(why))),
+            _ if host.space().is_some_and(|space| space.reads_only) => {
+                Ok(Some(Asked::Refused("this device may only read".into())))
+            }
+            asked => Ok(asked),
+        }
+    }
+
+    /// The same, whether or not this device may write.
+    pub(super) fn rest_at(&mut self, host: &mut dyn Host, paths: &[&RelPath]) -> Result<Option<Asked<()>>, RoundError> {
         let now = host.now().mono_ms;
         for path in paths {
             self.hint((*path).clone(), true, now);
@@ -149,9 +164,6 @@ impl Rounds {
         }
         if !self.caught_up {
             return Ok(Some(Asked::Refused("the folder waits for its first peer".into())));
-        }
-        if host.space().is_some_and(|space| space.reads_only) {
-            return Ok(Some(Asked::Refused("this device may only read".into())));
         }
         let moving =
             self.dirty.keys().find(|dirty| paths.iter().any(|path| dirty.contains(path) || path.contains(dirty)));
@@ -188,7 +200,7 @@ impl Rounds {
     }
 
     /// After something was changed: takes it in, and lets the disk follow.
-    fn follow(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
+    pub(super) fn follow(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         self.planned = false;
         self.try_round(host)
     }

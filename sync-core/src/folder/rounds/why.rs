@@ -60,6 +60,8 @@ impl Rounds {
         };
         let named = |reasons: &std::collections::BTreeMap<RelPath, String>| reasons.get(path).cloned();
         let unreadable = doc.and_then(|doc| self.unreadable.get(&doc)).cloned();
+        let away = self.away_problems().into_iter().find(|(top, _)| top.contains(path));
+        let away = away.map(|(_, reason)| reason.to_owned());
         let heads = doc.and_then(|doc| self.documents.heads(&doc));
         let content = entry.as_ref().and_then(|entry| match entry.content {
             Some(Content::Reference(content)) => Some(content.hash),
@@ -70,7 +72,7 @@ impl Rounds {
             is_current: base.as_ref().zip(heads).is_some_and(|(row, heads)| row.heads == heads),
             hidden: view.hidden.iter().find(|(hidden, _)| Some(*hidden) == doc).map(|(_, fault)| *fault),
             ignored: self.ignored.reason(path, is_dir),
-            problem: named(&self.scan_problems).or_else(|| named(&self.write_problems)).or(unreadable),
+            problem: named(&self.scan_problems).or_else(|| named(&self.write_problems)).or(unreadable).or(away),
             waits: self.dirty.keys().any(|dirty| dirty.contains(path))
                 || doc.is_some_and(|d| self.pending.contains(&d)),
             lacks_content: content.is_some_and(|hash| self.wants.contains_key(&hash)),

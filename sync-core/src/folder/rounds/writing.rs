@@ -17,6 +17,7 @@ use crate::{
         apply::{Applied, Bytes, Prepared, Want},
         disk::temp_dir,
         ingest::DOWNLOAD,
+        mounts::leave_alone,
         plan::{Action, plan, wanted_content},
         rails::Space,
     },
@@ -54,10 +55,12 @@ impl Rounds {
         self.planned = true;
         self.write_problems.clear();
         self.undo_what_can_be(host)?;
+        let still = self.look_at_mounts(host);
         let mut actions = {
             let base = lock(&self.parts.base);
             plan(&base, &self.documents, &self.ignored)
         };
+        leave_alone(&mut actions, &lock(&self.parts.base), &self.documents, &still);
         self.hold_incoming(host, &mut actions)?;
         // Asked once a plan: what is written in it is counted here.
         self.room = self.parts.fs.space().ok();

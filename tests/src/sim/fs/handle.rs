@@ -60,7 +60,7 @@ impl Read for SimRead {
 
 impl FileRead for SimRead {
     fn stat(&self) -> io::Result<Stat> {
-        self.call(|state| Ok(state.live.node(self.node).found(state.config.device).stat))
+        self.call(|state| Ok(state.live.node(self.node).found(state.device_of(self.node)).stat))
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     durable::{CrashReport, Log},
     faults::{DiskFault, Faults},
     journal::{FolderWrite, Journal},
+    mounts::Mounts,
     record::Recorder,
     tree::{Body, Change, Node, NodeId, OUTSIDE, Place, ROOT, Tree, errno, failed},
     user::{Fd, UserOp},
@@ -60,6 +61,7 @@ pub(super) struct State {
     /// What stands at the root's path instead of the root, where something else does.
     pub(super) root: Option<Option<(u64, u64)>>,
     pub(super) kept: u64,
+    pub(super) mounts: Mounts,
     pub(super) recorder: Option<Recorder>,
     open: BTreeMap<NodeId, u32>,
     pub(super) next_node: u64,
@@ -86,6 +88,7 @@ impl State {
             dead: false,
             root: None,
             kept: 0,
+            mounts: Mounts::default(),
             recorder: None,
             open: BTreeMap::new(),
             next_node: 2,
@@ -242,6 +245,9 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &RelPath, to: &RelPath, how: Rename, who: Who) -> io::Result<()> {
         let (from, mut to) = (self.live.place(from)?, self.live.place(to)?);
+        if self.device_of(from.0) != self.device_of(to.0) {
+            return failed(errno::EXDEV);
+        }
         let live = &self.live;
         Tree::check_name(&to)?;
         let node = live.existing(&from)?;

@@ -31,6 +31,7 @@ pub(super) mod errno {
     pub(in super::super) const EBADF: i32 = 9;
     pub(in super::super) const EACCES: i32 = 13;
     pub(in super::super) const EEXIST: i32 = 17;
+    pub(in super::super) const EXDEV: i32 = 18;
     pub(in super::super) const ENOTDIR: i32 = 20;
     pub(in super::super) const EISDIR: i32 = 21;
     pub(in super::super) const EINVAL: i32 = 22;
