@@ -439,11 +439,12 @@ impl Rounds {
         lock(&self.parts.base).on_disk(doc).is_some_and(|(_, stat)| stat.size == 0)
     }
 
-    /// Whether a path has been dirty for so long that nothing more is to be awaited.
+    /// Whether a file was written so long ago that nothing more is to be awaited, or, by its time, is yet to be: then its
+    /// time says nothing.
     fn is_old(&self, host: &dyn Host, path: &RelPath) -> bool {
-        let modified = self.parts.fs.look(path).ok().flatten().map(|found| found.stat.mtime_ns);
-        modified
-            .is_none_or(|modified| host.now().wall_ns.saturating_sub(modified) > limits::VANISH_MS as i64 * 1_000_000)
+        let Some(found) = self.parts.fs.look(path).ok().flatten() else { return true };
+        let age_ns = host.now().wall_ns.saturating_sub(found.stat.mtime_ns).unsigned_abs();
+        age_ns > limits::VANISH_MS * 1_000_000
     }
 
     fn await_bytes(&mut self, host: &dyn Host, path: RelPath) {
