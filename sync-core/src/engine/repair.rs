@@ -18,7 +18,7 @@ use crate::{
     commit::{Body, BodyKind, Item, SecretKey},
     doc::{DocError, Document, again, promotion},
     history::{Bodies, HistoryError, Library, Shelf, unpack_items},
-    ids::{ChangeHash, DocId, ReplicaId},
+    ids::{ChangeHash, ContentHash, DocId, ReplicaId},
     limits,
     member::MemberOp,
     preflight::ChangeHead,
@@ -138,6 +138,7 @@ impl Engine {
             lost: lost.iter().copied().collect(),
             twins: BTreeMap::new(),
             not_made: 0,
+            unmade: BTreeSet::new(),
         };
         let mut commits = 0;
         for (replica, n) in lost {
@@ -229,6 +230,8 @@ struct Again {
     twins: BTreeMap<DocId, Twin>,
     /// Edits that could not be made again.
     not_made: u64,
+    /// Of which documents.
+    unmade: BTreeSet<DocId>,
 }
 
 /// A document in the old space and what its changes became in the new one.
@@ -254,7 +257,10 @@ impl Again {
                 Ok(item) => made.extend(item),
                 Err(HistoryError::Store(error)) => return Err(error.into()),
                 // A document that cannot be read shows its last good state; its lost edits rest with the others.
-                Err(HistoryError::Doc(_)) => self.not_made += 1,
+                Err(HistoryError::Doc(_)) => {
+                    self.not_made += 1;
+                    self.unmade.insert(item.doc());
+                }
             }
         }
         Ok(made)
@@ -369,6 +375,10 @@ impl Again {
                 base.heads = twin.heads_became(&base.heads);
                 if let Some(intent) = &mut base.intent {
                     intent.heads = twin.heads_became(&intent.heads);
+                }
+                if self.unmade.contains(&doc) {
+                    // The file may be all that is left of the edit: it is read again, and is one to what is known now.
+                    (base.hash, base.racy) = (ContentHash([0; 32]), true);
                 }
                 tables.put_base(folder, &doc, &base)?;
             }
