@@ -142,6 +142,12 @@ impl Mailbox {
         self.post(|mail| mail.rescan = true);
     }
 
+    /// Cookies went with a watcher that ended: the scan that follows sees what they stood for.
+    pub(crate) fn give_up_cookies(&self) {
+        self.scan();
+        self.see_cookie(self.cookies.load(Ordering::Relaxed));
+    }
+
     /// Hints were lost, and cookies with them: the scan that follows sees what they stood for.
     pub(crate) fn rescan(&self) {
         self.post(|mail| (mail.rescan, mail.lost) = (true, true));

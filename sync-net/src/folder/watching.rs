@@ -90,6 +90,7 @@ impl Watching {
             warn!("the watcher ended by a fault: it is begun again");
             self.watch = None;
             self.fault = Some("the watcher ended by a fault of this program".into());
+            self.mailbox.give_up_cookies();
         }
         let Some(watch) = &mut self.watch else {
             return self.start(now_ms);
@@ -122,6 +123,8 @@ impl Watching {
                 self.watch = Some(watch);
                 if self.fault.take().is_some() {
                     info!("the folder is watched again");
+                    // The last ones may have been dropped when nobody watched any more.
+                    self.mailbox.give_up_cookies();
                 }
                 self.pace = Pace { next_ms: now_ms + limits::POLL_EVERY_MS, began_ms: None };
                 // What changed before is told by nobody.
