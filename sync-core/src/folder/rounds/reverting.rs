@@ -2,7 +2,7 @@
 //!
 //! What was made or edited here is in nobody's history, so all of it goes to the keeper before anything takes its place.
 //! Where the others' bytes are not here yet, what stands on the disk stays until they are, as with what was
-//! [rejected](super::holding).
+//! rejected (`holding`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
