@@ -32,6 +32,9 @@ const START_MS: i64 = 1_780_000_000_000;
 /// Rounds of anti-entropy, each of [`HEAL_STEP_MS`], in which everything must be equal after the last fault.
 const HEAL_ROUNDS: u32 = 60;
 const HEAL_STEP_MS: i64 = 30_000;
+/// After so long a system has written to the disk what programs did not flush: Linux does so with pages that are older
+/// than 30 s, and the folder flushes what is younger than a minute.
+const WRITTEN_OUT_MS: u64 = 40_000;
 
 /// A run of the simulator.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub struct World {
     pub(super) profile: Profile,
     rng: Rng,
     pub(super) now_ms: i64,
+    /// Time since all disks last had everything.
+    unwritten_ms: u64,
     pub(super) peers: Vec<Peer>,
     pub(super) net: Net,
     pub(super) space: SpaceId,
@@ -119,6 +124,7 @@ impl World {
             profile,
             rng,
             now_ms: START_MS,
+            unwritten_ms: 0,
             peers: Vec::new(),
             net: Net::default(),
             space: SpaceId([0; 32]),
@@ -340,6 +346,11 @@ impl World {
             self.totals.faults += 1;
         }
         self.note(&format!("{ms} ms pass"));
+        self.unwritten_ms += ms;
+        if self.unwritten_ms >= WRITTEN_OUT_MS {
+            self.unwritten_ms = 0;
+            self.peers.iter().for_each(|peer| peer.fs.settle());
+        }
         self.deadlines()
     }
 
