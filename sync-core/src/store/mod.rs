@@ -200,17 +200,24 @@ impl Store {
             other => other.context("open")?,
         };
         let store = Self { database: Arc::new(database) };
-        let turn = store.begin()?;
-        {
-            let mut tables = turn.tables()?;
-            match tables.meta::<u32>("schema")? {
-                None => tables.put_meta("schema", &SCHEMA)?,
-                Some(SCHEMA) => {}
-                Some(found) => return Err(StoreError::Schema { found }),
-            }
+        if store.is_new()? {
+            let turn = store.begin()?;
+            turn.tables()?.put_meta("schema", &SCHEMA)?;
+            turn.commit()?;
+            return Ok(store);
         }
-        turn.commit()?;
-        Ok(store)
+        // Only read: a table whose name rotted is missing, and a turn would make an empty one in its place.
+        match store.read()?.meta::<u32>("schema")? {
+            Some(SCHEMA) => Ok(store),
+            Some(found) => Err(StoreError::Schema { found }),
+            None => Err(StoreError::Damaged),
+        }
+    }
+
+    /// Whether nothing was ever written.
+    fn is_new(&self) -> Result<bool, StoreError> {
+        let transaction = self.database.begin_read().context("begin to read")?;
+        Ok(transaction.list_tables().context("list the tables")?.next().is_none())
     }
 
     /// Checks every page against its checksum, which takes as long as reading the file. Opening does not: it believes a
