@@ -62,8 +62,8 @@ rows! {
     ids_above_32_bits_panic_while_parsing: WideIds,
     /// Stopped by: keys and elements are of the object's kind, and there.
     a_key_that_the_object_cannot_have_makes_the_save_unreadable: WrongKey,
-    /// Stopped by: nothing is incremented in a text.
-    an_increment_in_a_text_panics_when_it_is_read: IncrementInText,
+    /// Stopped by: an element of a text is inserted and deleted, never changed.
+    a_change_of_an_element_of_a_text_panics_later: ChangedInText,
     /// Stopped by: no bytes behind the operations.
     an_author_behind_the_first_change_panics: Author,
     /// Stopped by: `seq` for an unknown actor, canonical form for unused ones.

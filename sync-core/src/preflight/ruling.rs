@@ -144,7 +144,7 @@ fn objects_are_there() {
 #[test]
 fn keys_fit_their_objects() {
     for object in [LIST, TEXT] {
-        fails(put(Some(old(object)), Key::Map("x"), Value::Null), Fault::KeyKind);
+        fails(op(Some(old(object)), Key::Map("x"), Action::Delete), Fault::KeyKind);
         fails(insert(old(object), Key::Map("x"), Value::Null), Fault::KeyKind);
     }
     fails(insert(old(MAP), Key::Head, Value::Null), Fault::KeyKind);
@@ -165,7 +165,7 @@ fn elements_are_of_the_object() {
     }
     fails(insert(old(LIST), Key::Element(own(20)), Value::Null), Fault::Later);
     passes(insert(old(TEXT), Key::Element(old(MARK)), Value::Null));
-    let at_mark = over(put(Some(old(TEXT)), Key::Element(old(MARK)), Value::Null), &[old(MARK)]);
+    let at_mark = over(op(Some(old(TEXT)), Key::Element(old(MARK)), Action::Delete), &[old(MARK)]);
     fails(at_mark, Fault::Element);
 }
 
@@ -238,8 +238,6 @@ fn increments_are_of_counters_and_bounded() {
     let (list, first) = LIST_FIRST;
     fails((Op { object: list, key: first, ..increment }, vec![old(FIRST)]), Fault::NoCounter);
     fails((Op { insert: true, ..increment }, Vec::new()), Fault::Insert);
-    let in_text = Op { object: Some(old(TEXT)), key: Key::Element(old(LETTER)), ..increment };
-    fails((in_text, vec![old(LETTER)]), Fault::IncrementInText);
     let many = |count| verdict(&vec![by(Value::Int(1)); count]);
     assert_eq!(many(limits::CHANGE_INCREMENTS_MAX), Ok(()));
     assert_eq!(many(limits::CHANGE_INCREMENTS_MAX + 1), Err((20 + 1024, Fault::Limit("increments"))));
@@ -248,13 +246,28 @@ fn increments_are_of_counters_and_bounded() {
 }
 
 #[test]
+fn an_element_of_a_text_is_deleted_and_never_changed() {
+    let (text, letter) = (Some(old(TEXT)), Key::Element(old(LETTER)));
+    let at_letter = |action| over(op(text, letter, action), &[old(LETTER)]);
+    passes(at_letter(Action::Delete));
+    passes(insert(old(TEXT), letter, Value::Str("b")));
+    passes((Op { insert: true, ..op(text, letter, Action::MakeMap).0 }, Vec::new()));
+    for action in [Action::Set, Action::MakeMap, Action::MakeList, Action::MakeText, Action::Increment] {
+        fails(at_letter(action), Fault::ChangedInText);
+    }
+    // What the same change inserted is no exception.
+    let own = insert(old(TEXT), letter, Value::Counter(1));
+    let (increment, preds) = over(op(text, Key::Element(self::own(20)), Action::Increment), &[self::own(20)]);
+    let by_one = (Op { value: Value::Int(1), ..increment }, preds);
+    assert_eq!(verdict(&[own, by_one]), Err((21, Fault::ChangedInText)));
+}
+
+#[test]
 fn values_fit_their_actions() {
     for action in [Action::MakeMap, Action::MakeList, Action::MakeText] {
         let (made, _) = op(None, Key::Map("x"), action);
         passes((made, Vec::new()));
         fails((Op { value: Value::Int(1), ..made }, Vec::new()), Fault::Value);
-        let in_text = over(op(Some(old(TEXT)), Key::Element(old(LETTER)), action), &[old(LETTER)]);
-        fails(in_text, Fault::Insert);
     }
     let (list, first) = LIST_FIRST;
     let (deletion, preds) = over(op(list, first, Action::Delete), &[old(FIRST)]);

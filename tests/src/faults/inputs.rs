@@ -184,6 +184,27 @@ pub(super) fn increment_in_text() -> Input {
     one(&next().with([Op::insert(text, Key::Head, Value::counter(1)), increment]))
 }
 
+/// A letter, two that each put another one over it, not knowing of each other, and the first of all, who has seen only the
+/// lesser of the two and deletes it. Automerge's own `put` and `delete` make just these.
+pub(super) fn lesser_of_two_in_text_deleted() -> Input {
+    let (own_text, text, first) = (id(0, LAST), id(1, LAST), LAST + 1);
+    let letter =
+        Chunk::new(&HONEST, 2, first, &[base().hash()]).with([Op::insert(own_text, Key::Head, Value::text("a"))]);
+    let put_by = |actor| {
+        let over = Op::put_in(text, Key::Element(id(1, first)), Value::text("b")).over([id(1, first)]);
+        let chunk = Chunk::new(actor, 1, first + 1, &[letter.hash()]).with([over]);
+        Chunk { other_actors: vec![HONEST.to_vec()], ..chunk }
+    };
+    let (lesser, greater) = (put_by(&FAULTY), put_by(&OTHER));
+    let deletion = Op { action: action::DELETE, ..Op::put_in(own_text, Key::Element(id(0, first)), Value::default()) };
+    let deleting = Chunk::new(&HONEST, 3, first + 2, &[lesser.hash()]).with([deletion.over([id(1, first + 1)])]);
+    let deleting = Chunk { other_actors: vec![FAULTY.to_vec()], ..deleting };
+    Input {
+        honest: vec![base().bytes(), letter.bytes()],
+        faulty: vec![lesser.bytes(), greater.bytes(), deleting.bytes()],
+    }
+}
+
 pub(super) fn two_missing_elements_set() -> Input {
     one(&next().with([set_missing_element(77), set_missing_element(78)]))
 }

@@ -168,8 +168,8 @@ pub enum Row {
     WideIds,
     /// A key or element that the object cannot have.
     WrongKey,
-    /// An increment in a text.
-    IncrementInText,
+    /// An element of a text that is changed.
+    ChangedInText,
     /// An author footer where none may be.
     Author,
     /// Actors that nobody knows.

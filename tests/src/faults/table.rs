@@ -46,6 +46,7 @@ const OWN_PAST: (Gate, &str) = (Gate::Engine, "the actor's last change is among 
 const FIRST_COUNTER: (Gate, &str) = (Gate::Engine, "the first counter is above those of the dependencies");
 const NAMES: (Gate, &str) =
     (Gate::Rules, "every id that an operation names belongs to the causal past, and is of the right kind");
+const UNCHANGED_IN_TEXT: (Gate, &str) = (Gate::Rules, "an element of a text is inserted and deleted, never changed");
 
 /// All cases.
 pub const CASES: &[Case] = &[
@@ -126,11 +127,18 @@ pub const CASES: &[Case] = &[
     Case::new(Row::WrongKey, "two-map-keys-on-list", inputs::two_map_keys, BATCH_WITHOUT_OPS, NAMES),
     Case::new(Row::WrongKey, "two-missing-elements-set", inputs::two_missing_elements_set, BATCH_WITHOUT_OPS, NAMES),
     Case::new(
-        Row::IncrementInText,
+        Row::ChangedInText,
         "increment-in-text",
         inputs::increment_in_text,
         &[step(Apply, Fine), step(SaveAndLoad, Fine), step(FrontOfText, Panics("op.rs"))],
-        (Gate::Rules, "nothing is incremented in a text"),
+        UNCHANGED_IN_TEXT,
+    ),
+    Case::new(
+        Row::ChangedInText,
+        "lesser-of-two-in-text-deleted",
+        inputs::lesser_of_two_in_text_deleted,
+        &[step(Apply, Panics("exposed value must record the value it replaces"))],
+        UNCHANGED_IN_TEXT,
     ),
     Case::new(
         Row::Author,

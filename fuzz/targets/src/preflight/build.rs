@@ -203,8 +203,9 @@ impl<'a> Draft<'a> {
         let (action, value) = match input.below(6) {
             0 if !values.is_empty() => (Action::Delete, Value::Null),
             1 | 2 if has_counter => (Action::Increment, Value::Int(i64::from(input.byte()) - 100)),
-            // A text holds objects only where they were inserted.
-            _ if kind == What::Text => (Action::Set, *input.of(&SCALARS)),
+            // What stands in a text may only be deleted; to change it is drawn now and then, for the door to refuse.
+            3 if kind == What::Text => (Action::Set, *input.of(&SCALARS)),
+            _ if kind == What::Text => (Action::Delete, Value::Null),
             _ => some_value(input, kind),
         };
         if values.is_empty() && matches!(slot, Slot::Element(_)) {

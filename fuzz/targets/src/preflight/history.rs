@@ -156,8 +156,8 @@ fn edit_text<T: Transactable>(input: &mut Input<'_>, tx: &mut T, text: &ObjId) -
         }
         8 => tx.unmark(text, "bold", at, to, expand),
         9 => tx.split_block(text, at).map(drop),
-        10 => tx.put(text, at, scalar(input)),
-        11 => tx.insert(text, at, scalar(input)),
+        // Nobody puts a value over an element: two such and a deletion of one end Automerge.
+        10 | 11 => tx.insert(text, at, scalar(input)),
         12 => tx.delete(text, at),
         _ => tx.update_text(text, words(input)),
     }
