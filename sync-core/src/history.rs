@@ -13,7 +13,7 @@ pub mod point;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     commit::{Body, BodyKind, Item},
@@ -21,7 +21,10 @@ use crate::{
     ids::{ChangeHash, DocId},
     limits,
     probe::{Plant, planted},
-    store::{Rows, Snapshot, StoreError, row::DocRow},
+    store::{
+        Rows, Snapshot, StoreError,
+        row::{ChangeRow, DocRow},
+    },
 };
 
 /// A document cannot be opened from the store.
@@ -110,6 +113,21 @@ impl Bodies {
         Err(StoreError::Row { table: "change" })
     }
 
+    /// When the file was last written that a change brought the content of, as those who committed it say: the latest of
+    /// them, where several did.
+    fn mtime_ns(&mut self, rows: &impl Rows, space: u32, row: &ChangeRow) -> Result<Option<i64>, StoreError> {
+        let mut latest = None;
+        for &(replica, n, item) in &row.commits {
+            if let Some(Item::Change { bytes, mtime_ns, .. }) =
+                self.items(rows, (space, replica, n))?.get(item as usize)
+                && is_named(bytes, &row.hash)
+            {
+                latest = latest.max(*mtime_ns);
+            }
+        }
+        Ok(latest)
+    }
+
     /// The bytes of a change and of all that it depends on, dependencies first.
     ///
     /// # Errors
@@ -121,7 +139,7 @@ impl Bodies {
         doc: &DocRow,
         index: u32,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut wanted = std::collections::BTreeSet::from([index]);
+        let mut wanted = BTreeSet::from([index]);
         let mut open = vec![index];
         while let Some(next) = open.pop() {
             for dep in rows.change_row(doc.handle, next)?.deps {
@@ -288,6 +306,32 @@ impl Library {
         let text = document.text()?;
         self.put_back(doc, row, document);
         Ok(text)
+    }
+
+    /// When the content of a file was last written, in nanoseconds since 1970: of the changes that brought content and that
+    /// no later one followed, what the latest says. Walks back from the heads to the first such change on each way.
+    ///
+    /// # Errors
+    /// When the store fails or its rows do not fit each other.
+    pub fn mtime_ns(&mut self, doc: &DocId, row: &DocRow) -> Result<Option<i64>, StoreError> {
+        let index_of = |head: &ChangeHash| match head.0 == doc.0 {
+            true => Ok(Some(0)),
+            false => self.snapshot.change_index(row.handle, head),
+        };
+        let heads = row.heads.iter().map(index_of).collect::<Result<Vec<_>, _>>()?;
+        let mut open: Vec<u32> = heads.into_iter().flatten().collect();
+        let (mut seen, mut latest) = (BTreeSet::new(), None);
+        while let Some(index) = open.pop() {
+            if !seen.insert(index) {
+                continue;
+            }
+            let change = self.snapshot.change_row(row.handle, index)?;
+            match self.shelf.bodies.mtime_ns(&self.snapshot, self.space, &change)? {
+                None => open.extend(change.deps),
+                told => latest = latest.max(told),
+            }
+        }
+        Ok(latest)
     }
 
     /// A fresh snapshot of a document with many changes behind its last one, proven to load.

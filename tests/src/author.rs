@@ -61,7 +61,7 @@ pub fn create(space: SpaceId, parent: Option<DocId>, name: &str, content: Option
     };
     let root = spec.build();
     let doc = DocId::from(root.hash);
-    (doc, Item::Change { doc, bytes: root.bytes })
+    (doc, Item::change(doc, root.bytes))
 }
 
 /// Applies operations at a document's current heads; nothing when they change nothing.
@@ -76,7 +76,7 @@ pub fn change(engine: &Engine, space: &SpaceId, doc: DocId, ops: &[EntryOp]) -> 
     let heads = document.heads();
     match document.edit(engine.replica(space).expect("is in the space"), &heads, ops) {
         Err(DocError::NoChange) => Ok(None),
-        change => Ok(Some(Item::Change { doc, bytes: change?.bytes })),
+        change => Ok(Some(Item::change(doc, change?.bytes))),
     }
 }
 
@@ -101,7 +101,7 @@ pub fn write(engine: &Engine, space: &SpaceId, doc: DocId, new: &str) -> Result<
     let ops = [EntryOp::Splice(text::diff(&old, new))];
     let replica = engine.replica(space).expect("is in the space");
     let change = document.edit(replica, &heads, &ops)?;
-    items.push(Item::Change { doc, bytes: change.bytes });
+    items.push(Item::change(doc, change.bytes));
     Ok(items)
 }
 

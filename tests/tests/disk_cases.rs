@@ -137,7 +137,7 @@ impl Folder {
     fn make_elsewhere(&mut self, spec: &RootSpec) -> DocId {
         let root = spec.build();
         let doc = DocId::from(root.hash);
-        self.commit_elsewhere(doc, Item::Change { doc, bytes: root.bytes });
+        self.commit_elsewhere(doc, Item::change(doc, root.bytes));
         doc
     }
 

@@ -37,6 +37,7 @@ enum Op {
     WriteNew(RelPath, Vec<u8>),
     Create(RelPath, Vec<u8>),
     SetMode(RelPath, bool, Option<RelPath>),
+    SetMtime(RelPath, i64),
     RenameNew(RelPath, RelPath),
     Exchange(RelPath, RelPath),
     RemoveFile(RelPath),
@@ -77,6 +78,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (path(), bytes()).prop_map(|(path, bytes)| Op::Create(path, bytes)),
         3 => (path(), any::<bool>(), proptest::option::of(path()))
             .prop_map(|(path, exec, like)| Op::SetMode(path, exec, like)),
+        2 => (path(), -2_000_000_000_000_000_000..4_000_000_000_000_000_000_i64)
+            .prop_map(|(path, mtime_ns)| Op::SetMtime(path, mtime_ns)),
         7 => (path(), path()).prop_map(|(from, to)| Op::RenameNew(from, to)),
         6 => (path(), path()).prop_map(|(a, b)| Op::Exchange(a, b)),
         3 => path().prop_map(Op::RemoveFile),
@@ -136,6 +139,10 @@ fn run(fs: &dyn Fs, op: &Op) -> Outcome {
             // A directory that nobody may enter ends what a test can do with it, unless root runs it.
             let is_dir = fs.look(path).is_ok_and(|found| found.is_some_and(|found| found.kind == FoundKind::Dir));
             if is_dir { Ok("a directory".into()) } else { unit(fs.set_mode(path, *exec, like.as_ref(), true)) }
+        }
+        Op::SetMtime(path, mtime_ns) => {
+            unit(fs.set_mtime(path, *mtime_ns))?;
+            shown(fs.look(path).map(|found| found.map(|found| found.stat.mtime_ns)))
         }
         Op::RenameNew(from, to) => unit(fs.rename_new(from, to)),
         Op::Exchange(a, b) => unit(fs.exchange(a, b)),

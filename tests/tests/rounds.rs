@@ -294,7 +294,7 @@ fn a_folder_that_only_the_test_drives_follows_disk_and_documents() {
     let content = RootContent::Inline(b"two".to_vec());
     let root = RootSpec::file(folder.device.space, None, "theirs", content).build();
     let doc = DocId::from(root.hash);
-    let edit = Edit { items: vec![Item::Change { doc, bytes: root.bytes }], writes: Vec::new() };
+    let edit = Edit { items: vec![Item::change(doc, root.bytes)], writes: Vec::new() };
     folder.device.edit(vec![edit]).expect("the engine runs");
     folder.rounds.documents_changed([doc]);
     folder.device.settled = None;

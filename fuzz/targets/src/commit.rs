@@ -72,7 +72,7 @@ fn some_body(input: &mut Input<'_>) -> Body {
             return Item::Promotion { doc, of: ChangeHash(input.array()), hash: ChangeHash(input.array()) };
         }
         let len = input.below(600);
-        Item::Change { doc, bytes: vec![input.byte(); len] }
+        Item::change(doc, vec![input.byte(); len])
     });
     Body::Changes(items.collect())
 }

@@ -131,7 +131,7 @@ fn vector(hex: &str) -> Vec<u8> {
 fn signed() -> (Header, Body, Signed) {
     let key = SecretKey::from_bytes(&[9; 32]);
     let (space, epoch) = (SpaceId([2; 32]), InstallEpoch([3; 16]));
-    let body = Body::Changes(vec![Item::Change { doc: DocId([5; 32]), bytes: vec![6; 600] }]);
+    let body = Body::Changes(vec![Item::change(DocId([5; 32]), vec![6; 600])]);
     let encoded = body.encode().expect("is small");
     let header = Header {
         space,

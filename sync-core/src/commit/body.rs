@@ -27,6 +27,9 @@ pub enum Item {
         /// One plain change chunk.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
+        /// When the file was last written that its content was read from, in nanoseconds since 1970 by the clock of its
+        /// disk; none for a change that brings no content of a file. Display only, as the time of a commit is.
+        mtime_ns: Option<i64>,
     },
     /// The promotion to text of content that rests inline in change `of`. Everybody who holds that change can make
     /// these bytes, so only their hash travels.
@@ -41,6 +44,18 @@ pub enum Item {
 }
 
 impl Item {
+    /// A change that brings no content of a file.
+    #[must_use]
+    pub const fn change(doc: DocId, bytes: Vec<u8>) -> Self {
+        Self::Change { doc, bytes, mtime_ns: None }
+    }
+
+    /// The change that brings the content of a file which was last written then.
+    #[must_use]
+    pub const fn content(doc: DocId, bytes: Vec<u8>, mtime_ns: i64) -> Self {
+        Self::Change { doc, bytes, mtime_ns: Some(mtime_ns) }
+    }
+
     /// The document that the item changes.
     #[must_use]
     pub const fn doc(&self) -> DocId {
@@ -53,7 +68,7 @@ impl Item {
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         match self {
-            Self::Change { bytes, .. } => bytes.len() + 40,
+            Self::Change { bytes, .. } => bytes.len() + 51,
             Self::Promotion { .. } => 97,
         }
     }
@@ -278,7 +293,7 @@ mod tests {
 
     #[test]
     fn bodies_hold_at_the_longest_and_one_byte_past_it() {
-        let change = |len: usize| Body::Changes(vec![Item::Change { doc: DocId([1; 32]), bytes: vec![0; len] }]);
+        let change = |len: usize| Body::Changes(vec![Item::change(DocId([1; 32]), vec![0; len])]);
         let around = change(0).to_postcard().len();
         // The length of so many bytes takes two bytes more than that of none.
         let longest = change(limits::BODY_BYTES_MAX - around - 2);

@@ -240,7 +240,7 @@ mod tests {
         let key = SecretKey::from_bytes(&[9; 32]);
         let space = SpaceId([2; 32]);
         let epoch = InstallEpoch([3; 16]);
-        let body = Body::Changes(vec![Item::Change { doc: DocId([5; 32]), bytes: vec![6; 600] }]);
+        let body = Body::Changes(vec![Item::content(DocId([5; 32]), vec![6; 600], 1_600_000_000_123_456_789)]);
         let encoded = body.encode().expect("small");
         let header = Header {
             space,

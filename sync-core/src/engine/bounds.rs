@@ -119,7 +119,7 @@ impl Bench {
 
     fn create(&mut self, name: &str, bytes: Vec<u8>) -> Vec<Effect> {
         let root = RootSpec::file(self.space, None, name, RootContent::Inline(bytes)).build();
-        let items = vec![Item::Change { doc: root.hash.into(), bytes: root.bytes }];
+        let items = vec![Item::change(root.hash.into(), root.bytes)];
         let (space, edits) = (self.space, vec![Edit { items, writes: Vec::new() }]);
         self.turn(vec![Input::Edit { space, edits, ticket: Ticket(0) }])
     }
@@ -334,7 +334,7 @@ fn words_about_forks_come_to_an_end() {
 fn commits_without_their_past_come_to_an_end() {
     let mut bench = Bench::new();
     let device = bench.linked(2);
-    let body = Body::Changes(vec![Item::Change { doc: DocId([3; 32]), bytes: noise(200_000, 1) }]);
+    let body = Body::Changes(vec![Item::change(DocId([3; 32]), noise(200_000, 1))]);
     let signed = bench.first_commit(2, &body, vec![CommitHash([9; 32])], Vec::new());
     let wire_len = signed.wire_len();
     let commits = Message::Commits { space: bench.space.tag(device), commits: vec![signed] };

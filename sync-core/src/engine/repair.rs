@@ -269,11 +269,11 @@ impl Again {
     fn item(&mut self, tables: &Tables<'_>, new: &Space, item: &Item) -> Result<Option<Item>, HistoryError> {
         let doc = item.doc();
         self.twin(tables, new, doc)?;
-        let (hash, head) = match item {
-            Item::Promotion { hash, .. } => (*hash, None),
-            Item::Change { bytes, .. } => {
+        let (hash, head, mtime_ns) = match item {
+            Item::Promotion { hash, .. } => (*hash, None, None),
+            Item::Change { bytes, mtime_ns, .. } => {
                 let head = ChangeHead::read(bytes).map_err(|error| DocError::Automerge(error.to_string()))?;
-                (head.hash, Some(head))
+                (head.hash, Some(head), *mtime_ns)
             }
         };
         let Some(twin) = self.twins.get_mut(&doc) else { return Ok(None) };
@@ -296,7 +296,9 @@ impl Again {
         let Some(twin) = self.twins.get_mut(&doc) else { return Ok(None) };
         let Some((old, mut now)) = twin.open.take() else { return Ok(None) };
         let item = match head {
-            Some(head) if !is_promotion(&head) => twin.edit(new.row.replica, doc, &old, &mut now, index)?,
+            Some(head) if !is_promotion(&head) => {
+                twin.edit(new.row.replica, &old, &mut now, index)?.map(|bytes| Item::Change { doc, bytes, mtime_ns })
+            }
             _ => {
                 let closure = self.old.closure(&doc, &twin.old_row, &hash)?.unwrap_or_default();
                 twin.promotion(doc, &old, &mut now, index, item, closure.last())?
@@ -418,11 +420,10 @@ impl Twin {
     fn edit(
         &mut self,
         replica: ReplicaId,
-        doc: DocId,
         old: &Document,
         now: &mut Document,
         index: u32,
-    ) -> Result<Option<Item>, DocError> {
+    ) -> Result<Option<Vec<u8>>, DocError> {
         let change = self.old_changes[index as usize].clone();
         let deps: Vec<ChangeHash> = change.deps.iter().map(|dep| self.old_changes[*dep as usize].hash).collect();
         let mut at = self.became_all(&change.deps);
@@ -435,7 +436,7 @@ impl Twin {
                 self.last_own = Some(made.hash);
                 self.became.insert(index, vec![made.hash]);
                 self.pending.push(made.bytes.clone());
-                Ok(Some(Item::Change { doc, bytes: made.bytes }))
+                Ok(Some(made.bytes))
             }
             Err(DocError::NoChange) => {
                 self.became.insert(index, at);
@@ -470,6 +471,6 @@ impl Twin {
         now.apply([&made.bytes])?;
         self.became.insert(index, vec![made.hash]);
         self.pending.push(made.bytes.clone());
-        Ok(Some(Item::Change { doc, bytes: made.bytes }))
+        Ok(Some(Item::change(doc, made.bytes)))
     }
 }

@@ -390,6 +390,11 @@ impl<'a> Applier<'a> {
             let like = found.is_some().then_some(&target);
             self.fs.set_mode(&temp, want.exec, like, flush).map_err(|error| failed(target.clone(), &error))?;
         }
+        if kind == Kind::File
+            && let Some(mtime_ns) = want.mtime_ns
+        {
+            self.fs.set_mtime(&temp, mtime_ns).map_err(|error| failed(target.clone(), &error))?;
+        }
         probe::reach("write.after-temp");
         let intent = Intent { heads: want.heads.clone(), hash: want.hash, place: (place.parent, place.name.clone()) };
         let row = match on_disk {
@@ -489,6 +494,8 @@ pub struct Want {
     pub hash: ContentHash,
     /// Executable or not.
     pub exec: bool,
+    /// When its user last wrote it, as far as that is known.
+    pub mtime_ns: Option<i64>,
 }
 
 fn row(kind: Kind, place: &Place, heads: Vec<ChangeHash>, hash: ContentHash, stat: Stat) -> BaseRow {
@@ -534,7 +541,7 @@ mod tests {
     }
 
     fn write(applier: &mut Applier<'_>, id: u8, place: &Place, bytes: &[u8]) {
-        let want = Want { heads: vec![], hash: ContentHash::of(bytes), exec: false };
+        let want = Want { heads: vec![], hash: ContentHash::of(bytes), exec: false, mtime_ns: None };
         let prepared = applier.prepare(doc(id), place, Bytes::Memory(bytes.to_vec()), want, false);
         let (prepared, _) = prepared.expect("nothing stands there");
         assert!(matches!(applier.commit(prepared, true), Applied::Done(..)));

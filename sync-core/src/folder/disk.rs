@@ -5,6 +5,7 @@
 //! file systems that tell of nothing.
 
 mod remote;
+mod stat;
 
 use std::{
     fs::File,
@@ -15,14 +16,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Statx, StatxFlags},
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags},
     io::Errno,
 };
 
 pub use remote::is_remote;
+use stat::{WANTED, found, written_at};
 
 use super::{
-    fs::{FileRead, FileWrite, Found, FoundKind, Fs, FsError, Listed, find_folds},
+    fs::{FileRead, FileWrite, Found, Fs, FsError, Listed, find_folds},
     rails::Space,
 };
 use crate::{
@@ -222,30 +224,6 @@ pub fn temp_dir() -> RelPath {
     state_path().join("tmp")
 }
 
-const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
-
-fn found(statx: &Statx) -> Found {
-    let kind = match FileType::from_raw_mode(u32::from(statx.stx_mode)) {
-        FileType::RegularFile => FoundKind::File,
-        FileType::Directory => FoundKind::Dir,
-        FileType::Symlink => FoundKind::Link,
-        _ => FoundKind::Other,
-    };
-    let ns = |sec: i64, nsec: u32| sec.saturating_mul(1_000_000_000).saturating_add(i64::from(nsec));
-    Found {
-        kind,
-        stat: Stat {
-            size: statx.stx_size,
-            mtime_ns: ns(statx.stx_mtime.tv_sec, statx.stx_mtime.tv_nsec),
-            ctime_ns: ns(statx.stx_ctime.tv_sec, statx.stx_ctime.tv_nsec),
-            btime_ns: ns(statx.stx_btime.tv_sec, statx.stx_btime.tv_nsec),
-            inode: statx.stx_ino,
-            device: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
-            exec: kind == FoundKind::File && statx.stx_mode & 0o100 != 0,
-        },
-    }
-}
-
 struct DiskFile(File);
 
 impl Read for DiskFile {
@@ -382,6 +360,12 @@ impl Fs for Disk {
         })
     }
 
+    fn set_mtime(&self, path: &RelPath, mtime_ns: i64) -> Result<(), FsError> {
+        self.at("set the time of", path, |dir, name| {
+            Ok(rustix::fs::utimensat(dir, name, &written_at(mtime_ns), AtFlags::SYMLINK_NOFOLLOW)?)
+        })
+    }
+
     fn rename_new(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
         self.at_two("rename", from, to, RenameFlags::NOREPLACE)
     }
@@ -502,6 +486,17 @@ mod tests {
         assert!(disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
         disk.set_mode(&path("a"), false, None, false).expect("sets");
         assert!(!disk.look(&path("a")).expect("looks").expect("is there").stat.exec);
+    }
+
+    #[test]
+    fn a_file_has_the_time_that_it_is_given() {
+        let (_dir, disk) = disk();
+        disk.write_new(&path("a"), b"a", false).expect("writes");
+        for mtime_ns in [1_700_000_000_123_456_789, 0, -1, -2_000_000_000_000_000_000] {
+            disk.set_mtime(&path("a"), mtime_ns).expect("sets");
+            assert_eq!(disk.look(&path("a")).expect("looks").expect("is there").stat.mtime_ns, mtime_ns);
+        }
+        assert_eq!(disk.set_mtime(&path("b"), 0).expect_err("is not there").fault(), Fault::NotFound);
     }
 
     #[test]

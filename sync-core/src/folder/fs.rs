@@ -177,6 +177,11 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk fails.
     fn set_mode(&self, path: &RelPath, exec: bool, like: Option<&RelPath>, flush: bool) -> Result<(), FsError>;
+    /// Sets when a file was last written, in nanoseconds since 1970; its user's programs see it, nothing of ours decides by it.
+    ///
+    /// # Errors
+    /// When it is not there or the disk fails.
+    fn set_mtime(&self, path: &RelPath, mtime_ns: i64) -> Result<(), FsError>;
     /// Renames to a path where nothing stands.
     ///
     /// # Errors

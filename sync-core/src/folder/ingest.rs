@@ -204,7 +204,7 @@ impl Ingest<'_> {
             let row = base_row(spec.kind, spec.parent, &spec.name, heads, hash, stat, false);
             return Ok(self.ready(doc, Vec::new(), Some(row), Vec::new()));
         }
-        let (doc, item) = self.new_root(&mut spec)?;
+        let (doc, item) = self.new_root(&mut spec, None)?;
         let row = base_row(spec.kind, spec.parent, &spec.name, vec![doc.into()], hash, stat, false);
         Ok(self.ready(doc, item.into_iter().collect(), Some(row), Vec::new()))
     }
@@ -229,19 +229,19 @@ impl Ingest<'_> {
         };
         let mut spec = RootSpec::file(self.space, parent, name, content);
         spec.exec = loaded.stat.exec;
-        let (doc, item) = self.new_root(&mut spec)?;
+        let (doc, item) = self.new_root(&mut spec, Some(loaded.stat.mtime_ns))?;
         let row = base_row(Kind::File, parent, name, vec![doc.into()], loaded.hash, loaded.stat, loaded.racy);
         Ok(self.ready(doc, item.into_iter().collect(), Some(row), writes))
     }
 
     /// The root change of a document that does not exist yet: where the derived one does, with another nonce. One that
     /// somebody else made of the same, and that came since the tree was read, is that document: there is nothing to make.
-    fn new_root(&mut self, spec: &mut RootSpec) -> Result<(DocId, Option<Item>), HistoryError> {
+    fn new_root(&mut self, spec: &mut RootSpec, mtime_ns: Option<i64>) -> Result<(DocId, Option<Item>), HistoryError> {
         loop {
             let root = spec.build();
             let doc = DocId::from(root.hash);
             let Some(row) = self.library.row(&doc)? else {
-                return Ok((doc, Some(Item::Change { doc, bytes: root.bytes })));
+                return Ok((doc, Some(Item::Change { doc, bytes: root.bytes, mtime_ns })));
             };
             if row.heads == [root.hash] && self.documents.entry(&doc).is_none() {
                 return Ok((doc, None));
@@ -297,7 +297,7 @@ impl Ingest<'_> {
         let change = document.edit(self.replica, &row.heads, &ops)?;
         self.library.put_back(&moved.doc, &doc_row, document);
         row.heads = vec![change.hash];
-        let item = Item::Change { doc: moved.doc, bytes: change.bytes };
+        let item = Item::change(moved.doc, change.bytes);
         Ok(Some(self.ready(moved.doc, vec![item], Some(row), Vec::new())))
     }
 
@@ -319,7 +319,7 @@ impl Ingest<'_> {
             Err(DocError::NoChange) => return Ok(Some(self.ready(doc, Vec::new(), None, Vec::new()))),
             change => change?,
         };
-        let item = Item::Change { doc, bytes: change.bytes };
+        let item = Item::change(doc, change.bytes);
         Ok(Some(self.ready(doc, vec![item], None, Vec::new())))
     }
 
@@ -354,7 +354,7 @@ impl Ingest<'_> {
             let change = document.edit(self.replica, &row.heads, &[EntryOp::Target(target.to_owned())])?;
             row.heads = vec![change.hash];
             row.hash = hash;
-            items.push(Item::Change { doc, bytes: change.bytes });
+            items.push(Item::change(doc, change.bytes));
         }
         Ok(Some(self.ready(doc, items, Some(row), Vec::new())))
     }
@@ -420,7 +420,7 @@ impl Ingest<'_> {
         let change = document.edit(self.replica, &row.heads, &[EntryOp::Keep])?;
         self.library.put_back(&doc, &doc_row, document);
         row.heads = vec![change.hash];
-        let item = Item::Change { doc, bytes: change.bytes };
+        let item = Item::change(doc, change.bytes);
         Ok(Some(self.ready(doc, vec![item], Some(row), Vec::new())))
     }
 
@@ -453,7 +453,7 @@ impl Ingest<'_> {
             if let Some(splices) = splices {
                 let ops: Vec<EntryOp> = ops.iter().cloned().chain([EntryOp::Splice(splices)]).collect();
                 let change = document.edit(self.replica, &at, &ops)?;
-                let item = Item::Change { doc, bytes: change.bytes };
+                let item = Item::content(doc, change.bytes, loaded.stat.mtime_ns);
                 if item.encoded_len() <= limits::BODY_BYTES_MAX - 64 {
                     self.library.put_back(&doc, &doc_row, document);
                     row.heads = vec![change.hash];
@@ -474,7 +474,8 @@ impl Ingest<'_> {
         let change = document.edit(self.replica, &at, &ops)?;
         self.library.put_back(&doc, &doc_row, document);
         row.heads = vec![change.hash];
-        items.push(Item::Change { doc, bytes: change.bytes });
+        let mtime_ns = Some(loaded.stat.mtime_ns).filter(|_| !same_bytes);
+        items.push(Item::Change { doc, bytes: change.bytes, mtime_ns });
         Ok(self.ready(doc, items, Some(row), writes))
     }
 
@@ -523,7 +524,7 @@ impl Ingest<'_> {
                     return Ok(None);
                 };
                 let promotion = promotion::build(history, &old)?;
-                let item = Item::Change { doc: *doc, bytes: promotion.bytes.clone() };
+                let item = Item::change(*doc, promotion.bytes.clone());
                 if item.encoded_len() > limits::BODY_BYTES_MAX - 64 {
                     return Ok(None);
                 }

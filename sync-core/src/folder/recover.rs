@@ -345,7 +345,7 @@ mod tests {
         let (mut base, mut keeper, mut aside) = (Base::default(), Kept(disk, Vec::new()), Aside::new());
         let mut applier = Applier::new(disk, &mut base, &mut keeper, &mut aside);
         let prepare = |applier: &mut Applier<'_>, text: &str| -> Prepared {
-            let want = Want { heads: vec![], hash: ContentHash::of(text.as_bytes()), exec: false };
+            let want = Want { heads: vec![], hash: ContentHash::of(text.as_bytes()), exec: false, mtime_ns: None };
             let bytes = Bytes::Memory(text.into());
             applier.prepare(doc(1), &place("f"), bytes, want, true).expect("nothing is in the way").0
         };

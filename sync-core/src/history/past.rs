@@ -246,7 +246,7 @@ impl Past {
     }
 
     fn former_place(&self, library: &mut Library, item: &Item, path: &RelPath) -> Result<Option<Placed>, StoreError> {
-        let Item::Change { doc, bytes } = item else { return Ok(None) };
+        let Item::Change { doc, bytes, .. } = item else { return Ok(None) };
         let named = path.components().iter().any(|name| holds(bytes, name.as_bytes()));
         let Some(row) = self.rows.get(doc).filter(|_| named) else { return Ok(None) };
         let Ok(head) = ChangeHead::read(bytes) else { return Ok(None) };

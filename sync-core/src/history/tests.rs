@@ -70,7 +70,7 @@ impl Writer {
     fn make(&mut self, spec: &RootSpec) -> File {
         let root = spec.build();
         let doc = DocId::from(root.hash);
-        self.commit(vec![Item::Change { doc, bytes: root.bytes.clone() }]);
+        self.commit(vec![Item::change(doc, root.bytes.clone())]);
         File { doc, document: Document::from_changes([&root.bytes]).expect("opens"), root: root.bytes }
     }
 
@@ -87,7 +87,7 @@ impl Writer {
     fn change(&self, file: &mut File, ops: &[EntryOp]) -> Item {
         let at = file.document.heads();
         let bytes = file.document.edit(self.replica, &at, ops).expect("edits").bytes;
-        Item::Change { doc: file.doc, bytes }
+        Item::change(file.doc, bytes)
     }
 
     fn save(&mut self, file: &mut File, text: &str) {
@@ -318,7 +318,7 @@ fn the_shelf_holds_the_last_documents_and_no_more() {
 
 #[test]
 fn bodies_are_kept_up_to_their_bytes_and_the_last_used_go_last() {
-    let item = |len: usize| Item::Change { doc: DocId([1; 32]), bytes: vec![0; len] };
+    let item = |len: usize| Item::change(DocId([1; 32]), vec![0; len]);
     let body = |len: usize| Arc::new(vec![item(len)]);
     let overhead = item(1 << 20).encoded_len() - (1 << 20);
     let half = limits::BODIES_KEPT_BYTES_MAX / 2 - overhead;
@@ -333,4 +333,36 @@ fn bodies_are_kept_up_to_their_bytes_and_the_last_used_go_last() {
     assert_eq!(kept(&bodies), [4], "the last one stays, however large");
     bodies.forget((0, 0, 4));
     assert_eq!((kept(&bodies), bodies.bytes), (vec![], 0));
+}
+
+#[test]
+fn the_time_of_a_file_is_that_of_its_newest_content() {
+    let mut writer = Writer::new();
+    let root = RootSpec::file(writer.space, None, "f", RootContent::Inline(b"one\ntwo\n".to_vec())).build();
+    let doc = DocId::from(root.hash);
+    let mtime = |writer: &Writer| {
+        let mut library = writer.library();
+        let row = library.row(&doc).expect("reads").expect("is held");
+        library.mtime_ns(&doc, &row).expect("reads")
+    };
+    writer.commit(vec![Item::content(doc, root.bytes.clone(), -5)]);
+    assert_eq!(mtime(&writer), Some(-5));
+    let document = Document::from_changes([&root.bytes]).expect("opens");
+    let mut file = File { doc, document, root: root.bytes };
+    writer.edit(&mut file, &[EntryOp::Name("g".into())]);
+    assert_eq!(mtime(&writer), Some(-5), "a name is no content");
+    let promotion = promotion::of_root(&file.root).expect("is text");
+    file.document.apply([&promotion.bytes]).expect("applies");
+    writer.commit(vec![Item::Promotion { doc, of: doc.into(), hash: promotion.hash }]);
+    assert_eq!(mtime(&writer), Some(-5), "nor is the same as a text");
+    for mtime_ns in [9, 3] {
+        let splices = diff(&file.document.text().expect("reads").expect("is a text"), &mtime_ns.to_string());
+        let Item::Change { bytes, .. } = writer.change(&mut file, &[EntryOp::Splice(splices)]) else { unreachable!() };
+        writer.commit(vec![Item::content(doc, bytes, mtime_ns)]);
+        assert_eq!(mtime(&writer), Some(mtime_ns), "whatever the one before says");
+    }
+    let untold = writer.file(None, "untold", "x");
+    let mut library = writer.library();
+    let row = library.row(&untold.doc).expect("reads").expect("is held");
+    assert_eq!(library.mtime_ns(&untold.doc, &row).expect("reads"), None);
 }

@@ -202,7 +202,7 @@ impl Bench {
     fn hear(&mut self, writer: usize, bytes: Vec<u8>) -> bool {
         let hash = Change::read(&bytes).expect("reads").head.hash;
         let doc = *self.doc.get_or_insert(DocId::from(hash));
-        let body = Body::Changes(vec![Item::Change { doc, bytes }]);
+        let body = Body::Changes(vec![Item::change(doc, bytes)]);
         let encoded = body.encode().expect("is small");
         let parents = self.parents.clone().unwrap_or_else(|| self.heads());
         let (space, auth) = (self.space, vec![self.auth]);

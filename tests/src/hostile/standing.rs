@@ -314,7 +314,7 @@ impl Member {
 #[must_use]
 pub fn root_of(spec: &RootSpec) -> Item {
     let root = spec.build();
-    Item::Change { doc: DocId::from(root.hash), bytes: root.bytes }
+    Item::change(DocId::from(root.hash), root.bytes)
 }
 
 /// A commit that may have anything wrong about it.

@@ -91,7 +91,7 @@ impl World {
     fn edit(&self, engine: &mut Engine, name: &str) -> Result<DocId, Violation> {
         let root = RootSpec::file(self.space, None, name, RootContent::Inline(name.as_bytes().to_vec())).build();
         let doc = DocId::from(root.hash);
-        let edits = vec![Edit { items: vec![Item::Change { doc, bytes: root.bytes }], writes: Vec::new() }];
+        let edits = vec![Edit { items: vec![Item::change(doc, root.bytes)], writes: Vec::new() }];
         let input = Input::Edit { space: self.space, edits, ticket: Ticket(0) };
         match engine.turn(Now { mono_ms: 1, wall_ms: 1 }, vec![input]) {
             Ok(_) => Ok(doc),

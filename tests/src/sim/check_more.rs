@@ -460,7 +460,7 @@ impl World {
     fn good_commit(&mut self) -> Result<(DocId, Vec<u8>, Signed), Violation> {
         let root = RootSpec::file(self.space, None, "script forged.txt", RootContent::Inline(b"x".to_vec())).build();
         let doc = DocId::from(root.hash);
-        let edits = vec![Edit { items: vec![Item::Change { doc, bytes: root.bytes.clone() }], writes: Vec::new() }];
+        let edits = vec![Edit { items: vec![Item::change(doc, root.bytes.clone())], writes: Vec::new() }];
         let (now_ms, space) = (self.now_ms, self.space);
         self.peers[0].turn(now_ms, vec![Input::Edit { space, edits, ticket: Ticket(0) }]);
         let own = self.peers[0].status(&self.space).map(|status| status.replica);
@@ -496,7 +496,7 @@ impl World {
     }
 
     fn by_a_reader(&self, like: &Header, doc: DocId, root: &[u8]) -> Option<(Signed, ReplicaId)> {
-        let body = Body::Changes(vec![Item::Change { doc, bytes: root.to_vec() }]);
+        let body = Body::Changes(vec![Item::change(doc, root.to_vec())]);
         let reader = self.peers.iter().position(|peer| peer.reads_only)?;
         if let Some(forged) = self.next_by(reader, like, &body) {
             return Some(forged);
@@ -521,7 +521,7 @@ impl World {
         let mut like = like.clone();
         like.parents.push(parent);
         like.parents.sort_unstable();
-        self.next_by(self.other_writer()?, &like, &Body::Changes(vec![Item::Change { doc, bytes: root.to_vec() }]))
+        self.next_by(self.other_writer()?, &like, &Body::Changes(vec![Item::change(doc, root.to_vec())]))
     }
 
     /// Somebody but device 0 whose log is in the store of device 0.
@@ -543,7 +543,7 @@ impl World {
         let mut document = Document::from_changes([root]).ok()?;
         let heads = document.heads();
         let change = document.edit(replica, &heads, &[EntryOp::Name("script stolen.txt".into())]).ok()?;
-        self.next_by(writer, like, &Body::Changes(vec![Item::Change { doc, bytes: change.bytes }]))
+        self.next_by(writer, like, &Body::Changes(vec![Item::change(doc, change.bytes)]))
     }
 }
 

@@ -470,6 +470,10 @@ impl Fs for SimFs {
         })
     }
 
+    fn set_mtime(&self, path: &RelPath, mtime_ns: i64) -> Result<(), FsError> {
+        self.call("set the time of", path, &[path], |state| state.set_time(path, mtime_ns))
+    }
+
     fn rename_new(&self, from: &RelPath, to: &RelPath) -> Result<(), FsError> {
         self.call("rename", from, &[from, to], |state| state.rename(from, to, Rename::New, Who::Folder))
     }

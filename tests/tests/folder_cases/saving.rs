@@ -1,8 +1,15 @@
 //! Programs save: those that are installed really run, the others as scripts of what they were seen to do.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    fs::File,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tempfile::TempDir;
+
+use sync_tests::daemon::Daemon;
 
 use super::{names, pair, read, rename, together, words, write};
 
@@ -248,4 +255,50 @@ fn a_save_over_what_its_editor_had_not_seen_keeps_that_and_no_other_does() {
     write(&a, name, "1\n2\n3\na\nmore\n");
     together(&a, &b);
     assert_eq!(read(&b, name), "1\n2\n3\na\nmore\n");
+}
+
+/// A file as a program leaves it that gives it a time before anybody sees it, as `cp -p`, `rsync` and `tar` do.
+fn put_with_time(dir: &TempDir, daemon: &Daemon, name: &str, bytes: &[u8], time: SystemTime) {
+    let made = dir.path().join("made");
+    fs::write(&made, bytes).expect("writes");
+    File::options().append(true).open(&made).expect("opens").set_modified(time).expect("sets");
+    fs::rename(&made, daemon.folder.join(name)).expect("renames");
+}
+
+fn time_of(daemon: &Daemon, name: &str) -> SystemTime {
+    let metadata = fs::metadata(daemon.folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    metadata.modified().expect("has a time")
+}
+
+#[test]
+fn a_file_keeps_its_time_wherever_it_comes() {
+    let dir = TempDir::new().expect("temporary directory");
+    let at = |day: u64| UNIX_EPOCH + Duration::new(day * 86_400, 123_456_789);
+    let [a, b] = ["a", "b"].map(|name| Daemon::new(super::program(), dir.path(), name));
+    put_with_time(&dir, &a, "text", TEXT.as_bytes(), at(9_000));
+    put_with_time(&dir, &a, "photo", &[7; 300_000], at(8_000));
+    put_with_time(&dir, &a, "both", b"the same\n", at(7_000));
+    put_with_time(&dir, &b, "both", b"the same\n", at(7_500));
+    b.join(&a.share());
+    together(&a, &b);
+    assert_eq!((time_of(&b, "text"), time_of(&b, "photo")), (at(9_000), at(8_000)));
+    assert_eq!((time_of(&a, "both"), time_of(&b, "both")), (at(7_000), at(7_500)), "nobody writes what is there");
+
+    // An edit may be older than what it replaces: what counts is which came after which.
+    put_with_time(&dir, &b, "text", TEXT.replace("one", "1").as_bytes(), at(5_000));
+    put_with_time(&dir, &b, "photo", &[8; 300_000], at(8_500));
+    together(&a, &b);
+    rename(&b, "photo", "picture");
+    together(&a, &b);
+    assert_eq!((time_of(&a, "text"), time_of(&a, "picture")), (at(5_000), at(8_500)));
+
+    // Where edits meet, the later of their times holds on both sides.
+    b.stop();
+    put_with_time(&dir, &a, "text", TEXT.replace("one", "1").replace("three", "3").as_bytes(), at(10_000));
+    put_with_time(&dir, &b, "text", TEXT.replace("one", "1").replace("six", "6").as_bytes(), at(9_500));
+    a.wait_synced();
+    b.start();
+    together(&a, &b);
+    assert_eq!(read(&a, "text"), "1\ntwo\n3\nfour\nfive\n6\n");
+    assert_eq!((time_of(&a, "text"), time_of(&b, "text")), (at(10_000), at(10_000)));
 }

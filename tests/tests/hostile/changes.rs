@@ -30,7 +30,7 @@ fn root(member: &Member) -> Parts {
 
 /// The item that brings a document's root.
 fn rooted(bytes: Vec<u8>) -> Item {
-    Item::Change { doc: DocId(hash_of(&bytes)), bytes }
+    Item::change(DocId(hash_of(&bytes)), bytes)
 }
 
 /// A run of one number, or a single one.
@@ -91,7 +91,7 @@ fn chunks_that_are_no_plain_change_are_refused() {
             ("a deflated chunk", &|member| vec![rooted(sealed(2, &root(member).bytes()[10..], None))]),
             ("an unknown chunk", &|_| vec![rooted(sealed(9, &[0; 40], None))]),
             ("an empty chunk", &|_| vec![rooted(sealed(1, &[], None))]),
-            ("nothing", &|_| vec![Item::Change { doc: DocId([1; 32]), bytes: Vec::new() }]),
+            ("nothing", &|_| vec![Item::change(DocId([1; 32]), Vec::new())]),
             ("a wrong checksum", &|member| {
                 let mut bytes = root(member).bytes();
                 bytes[4] ^= 1;
@@ -166,7 +166,7 @@ fn second(root: &Parts) -> Parts {
 
 fn both(root: &Parts, change: impl FnOnce(&mut Parts)) -> Vec<Item> {
     let doc = DocId(root.hash());
-    vec![rooted(root.bytes()), Item::Change { doc, bytes: second(root).with(change).bytes() }]
+    vec![rooted(root.bytes()), Item::change(doc, second(root).with(change).bytes())]
 }
 
 #[test]
@@ -185,9 +185,7 @@ fn changes_out_of_their_place_are_refused() {
                 let root = rooted(root(member).bytes());
                 vec![root.clone(), root]
             }),
-            ("a root of another name", &|member| {
-                vec![Item::Change { doc: DocId([5; 32]), bytes: root(member).bytes() }]
-            }),
+            ("a root of another name", &|member| vec![Item::change(DocId([5; 32]), root(member).bytes())]),
             ("the second before the first", &|member| {
                 let mut items = both(&root(member), |_| {});
                 items.reverse();

@@ -154,7 +154,7 @@ fn documents_that_are_no_entries_do_no_harm() {
             .into_iter()
             .map(|message| {
                 let chunk = chunk.with(|chunk| (chunk.actor, chunk.message) = (actor.clone(), message.to_vec()));
-                Item::Change { doc: DocId(chunk.hash()), bytes: chunk.bytes() }
+                Item::change(DocId(chunk.hash()), chunk.bytes())
             })
             .collect();
         let before = bench.state().await;

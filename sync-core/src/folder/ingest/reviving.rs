@@ -76,7 +76,7 @@ impl Ingest<'_> {
         }
         let change = document.edit(self.replica, &at, &ops)?;
         self.library.put_back(&doc, &row, document);
-        items.push(Item::Change { doc, bytes: change.bytes });
+        items.push(Item::change(doc, change.bytes));
         Ok(Some(self.ready(doc, items, None, writes)))
     }
 
@@ -85,7 +85,7 @@ impl Ingest<'_> {
     /// # Errors
     /// When the store fails.
     pub fn new_dir(&mut self, parent: Option<DocId>, name: &str) -> Result<Ready, HistoryError> {
-        let (doc, item) = self.new_root(&mut RootSpec::dir(self.space, parent, name))?;
+        let (doc, item) = self.new_root(&mut RootSpec::dir(self.space, parent, name), None)?;
         Ok(Ready { doc, edit: Edit { items: item.into_iter().collect(), writes: Vec::new() }, row: None })
     }
 
@@ -107,7 +107,7 @@ impl Ingest<'_> {
             change => change?,
         };
         self.library.put_back(&doc, &doc_row, document);
-        let item = Item::Change { doc, bytes: change.bytes };
+        let item = Item::change(doc, change.bytes);
         // What is on disk is what the document has but for these registers: the next edit of it follows this one.
         let row = self.base.row(&doc).map(|row| BaseRow { heads: vec![change.hash], ..row.clone() });
         let Some(row) = row else {
@@ -139,7 +139,7 @@ impl Ingest<'_> {
             Err(DocError::NoChange) => return Ok(None),
             change => change?,
         };
-        let item = Item::Change { doc, bytes: change.bytes };
+        let item = Item::change(doc, change.bytes);
         // What disk and document agree on stays what it was.
         let row = self.base.row(&doc).cloned();
         Ok(Some(Ready { doc, edit: Edit { items: vec![item], writes: Vec::new() }, row }))

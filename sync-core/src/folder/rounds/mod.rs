@@ -11,6 +11,7 @@
 //! It must not read a clock, wait, or know the engine: all that comes from the host, in the thread of the host.
 
 mod awaiting;
+mod contents;
 mod decisions;
 mod documents;
 mod holding;

@@ -99,7 +99,7 @@ fn create(pair: &mut Pair, rng: &mut Rng, held: &Held) -> Vec<Item> {
     // Two files of one name and content are one document: it may be held, and deleted.
     let root =
         RootSpec { exec: spec.kind == Kind::File && rng.chance(100), nonce: rng.next_u64() >> 32, ..spec }.build();
-    vec![Item::Change { doc: root.hash.into(), bytes: root.bytes }]
+    vec![Item::change(root.hash.into(), root.bytes)]
 }
 
 fn change(pair: &mut Pair, rng: &mut Rng, held: &Held) -> Vec<Item> {

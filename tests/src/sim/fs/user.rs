@@ -221,7 +221,7 @@ impl State {
         Ok(())
     }
 
-    fn set_time(&mut self, path: &RelPath, mtime_ns: i64) -> io::Result<()> {
+    pub(super) fn set_time(&mut self, path: &RelPath, mtime_ns: i64) -> io::Result<()> {
         let node = self.live.existing(&self.live.place(path)?)?;
         let now_ns = self.stamp();
         let target = self.live.node_mut(node);
