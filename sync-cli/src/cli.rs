@@ -100,6 +100,9 @@ pub enum Command {
         /// What to call the folder here
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Only say what is here, there, and different; write nothing. The invite stays good for this machine
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Shows the folders, what is going on, and what needs you
     Status {
@@ -375,6 +378,7 @@ mod tests {
             "share DIR --json",
             "share DIR --name notes --role reader --expires 24h",
             "join kith123 DIR --json",
+            "join kith123 DIR --dry-run",
             "join - --json",
             "status --json",
             "--json status notes",

@@ -11,6 +11,8 @@ pub mod log;
 pub mod past;
 pub mod point;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -302,6 +302,12 @@ pub const DECISIONS_MAX: usize = 1024;
 /// Requests for a folder's thread that wait; people ask one after the other.
 pub const FOLDER_REQUESTS_MAX: usize = 16;
 
+/// Bytes of files that a device reads to say what meets when it joins with files of its own: a gibibyte takes seconds, and
+/// is read again when it is taken in. A dry run reads all.
+pub const MEETING_BYTES_MAX: u64 = 1 << 30;
+/// Paths of each kind that are named of what meets: more than people read, and the answer stays small.
+pub const MEETING_PATHS_MAX: usize = 100;
+
 /// Commits that one page of a log shows unless told otherwise, and at the most.
 pub const LOG_COMMITS: usize = 30;
 /// See [`LOG_COMMITS`]: a file that was saved ten thousand times still shows whole.

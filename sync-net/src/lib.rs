@@ -28,7 +28,7 @@ pub use config::{Network, ShareOptions, UnknownNetwork};
 pub use error::{HistoryFault, NodeError, NodeErrorKind};
 pub use folder::HeldDecision;
 pub use invite::{Invite, InviteError};
-pub use node::{Joined, Node, NodeBuilder, Shared, Traffic};
+pub use node::{Joined, Meeting, Node, NodeBuilder, Paths, Shared, Traffic};
 pub use status::{
     ConflictStatus, FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, PolledStatus, ProblemStatus,
     Progress,

@@ -4,6 +4,7 @@
 
 mod conflicts;
 mod diff;
+mod joining;
 mod lines;
 mod past;
 mod restore;
@@ -32,6 +33,8 @@ use sync_core::{
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use joining::{Joined, Meeting, Paths};
+
 use crate::{
     actor::{EngineHandle, lock},
     clock::Clock,
@@ -48,7 +51,7 @@ use crate::{
     guests::Guests,
     identity,
     invite::Invite,
-    join::{self, JoinHandler},
+    join::JoinHandler,
     session::Sessions,
     status::{FolderState, FolderStatus, HeldStatus, NodeStatus, PeerStatus, Progress},
 };
@@ -208,19 +211,6 @@ pub struct Shared {
     pub path: PathBuf,
 }
 
-/// A folder that was joined.
-#[derive(Debug, Clone)]
-pub struct Joined {
-    /// What people call it here.
-    pub folder: String,
-    /// Its space.
-    pub space: SpaceId,
-    /// Where it is.
-    pub path: PathBuf,
-    /// What people call the device that took us in.
-    pub host: String,
-}
-
 /// Bytes and frames of all sessions since the start, without contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
@@ -285,44 +275,6 @@ impl Node {
         };
         let invite = self.new_invite(space, options.role, options.life).await?;
         Ok(Shared { folder, space, invite, path })
-    }
-
-    /// Joins the folder of an invite and keeps it in this directory, which is made where it is not there.
-    ///
-    /// # Errors
-    /// When the invite is refused, its host cannot be reached, or the directory cannot be used. Nothing changed then.
-    pub async fn join(&self, invite: &Invite, dir: &Path, name: Option<String>) -> Result<Joined, NodeError> {
-        if invite.host().id.as_bytes() == &self.0.own.0 {
-            return Err(NodeError::OwnInvite);
-        }
-        let made = !dir.exists();
-        std::fs::create_dir_all(dir)
-            .map_err(|error| NodeError::Directory { path: dir.to_owned(), reason: error.to_string() })?;
-        let path = existing_dir(dir)?;
-        let joined = self.join_at(invite, &path, name).await;
-        if joined.is_err() && made {
-            // Only if it is still empty: it was not there before.
-            let _kept_if_used = std::fs::remove_dir(&path);
-        }
-        joined
-    }
-
-    async fn join_at(&self, invite: &Invite, path: &Path, name: Option<String>) -> Result<Joined, NodeError> {
-        self.check_overlap(path)?;
-        if let Some(held) = self.running_in(&invite.space()) {
-            return Err(NodeError::AlreadyJoined(held));
-        }
-        check_untaken(path, Some(invite.space()))?;
-        self.0.lookup.add_endpoint_info(invite.host().clone());
-        let welcome = join::join(&self.0.endpoint, self.0.own, &self.0.name, invite).await?;
-        let space = invite.space();
-        let host = DeviceId(*invite.host().id.as_bytes());
-        let epoch = InstallEpoch(rand::random());
-        self.0.engine.command(Command::AddSpace { space, host, epoch }).await?;
-        reach("join.space-added");
-        let name = self.free_name(name.as_deref().or(Some(&welcome.space_name)), path)?;
-        self.add_folder(space, path.to_owned(), name.clone(), false).await?;
-        Ok(Joined { folder: name, space, path: path.to_owned(), host: welcome.host_name })
     }
 
     /// Makes another invite for a folder, given by name, path or id.

@@ -5,6 +5,7 @@
 
 mod apart;
 mod folding;
+mod joining;
 mod mounted;
 mod reverting;
 mod rights;

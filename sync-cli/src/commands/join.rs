@@ -16,7 +16,7 @@ use sync_net::Invite;
 use super::{Context, absolute, as_text};
 use crate::{
     daemon::{
-        api::{self, Folder, JoinReply, JoinRequest, State},
+        api::{self, Folder, JoinReply, JoinRequest, Plan, State},
         client::Client,
     },
     error::{Error, Kind, Outcome, Result},
@@ -25,6 +25,9 @@ use crate::{
 
 /// Longest text that is read as an invite.
 const INVITE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Paths of a plan that are shown; `--json` names more.
+const PATHS_SHOWN: usize = 10;
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -36,6 +39,9 @@ struct JoinDocument<'a> {
     folder: &'a str,
     space: &'a str,
     path: &'a str,
+    dry_run: bool,
+    /// What met, where the directory had something.
+    plan: &'a Option<Plan>,
 }
 
 pub(super) async fn run(
@@ -43,6 +49,7 @@ pub(super) async fn run(
     invite: &str,
     dir: Option<PathBuf>,
     name: Option<String>,
+    dry_run: bool,
 ) -> Result<Outcome> {
     let text = if invite == "-" { read_invite().await? } else { invite.trim().to_owned() };
     let invite: Invite = text.parse().map_err(|_| {
@@ -50,7 +57,7 @@ pub(super) async fn run(
             .hint("copy all of it, from kith to its end; the other machine makes a new one with: kith invite FOLDER")
     })?;
     let dir = dir.unwrap_or_else(|| directory_for(&invite, name.as_deref()));
-    let request = JoinRequest { invite: text, dir: as_text(&absolute(&dir)?)?, name };
+    let request = JoinRequest { invite: text, dir: as_text(&absolute(&dir)?)?, name, dry_run };
     let client = context.client_or_start().await?;
     let reply: JoinReply = client.post(api::path::JOIN, &request).await?;
     if context.json {
@@ -59,15 +66,25 @@ pub(super) async fn run(
             folder: &reply.folder,
             space: &reply.space,
             path: &reply.path,
+            dry_run,
+            plan: &reply.plan,
         })?;
         return Ok(Outcome::Done);
     }
-    if context.quiet {
+    if context.quiet && !dry_run {
         output::data(&reply.path)?;
         return Ok(Outcome::Done);
     }
     let [folder, host, path] = [&reply.folder, &reply.host, &reply.path].map(|text| output::name(text));
-    output::data(&format!("Joined {folder} from {host}\n  {path}"))?;
+    let did = if dry_run { "Would join" } else { "Joined" };
+    output::data(&format!("{did} {folder} from {host}\n  {path}"))?;
+    for line in reply.plan.iter().flat_map(in_words) {
+        output::data(&line)?;
+    }
+    if dry_run {
+        output::data("Nothing was written there. To do it, give the same command without --dry-run.")?;
+        return Ok(Outcome::Done);
+    }
     if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
         return Ok(Outcome::Done);
     }
@@ -80,6 +97,35 @@ pub(super) async fn run(
     ))?;
     let troubled = folder.state == State::Attention;
     Ok(if troubled { Outcome::Exit(Kind::Problems) } else { Outcome::Done })
+}
+
+/// What meets, a line for each kind that there is, and the paths that people will want to look at.
+fn in_words(plan: &Plan) -> Vec<String> {
+    let kinds = [
+        (&plan.only_there, "only there", "comes here", false),
+        (&plan.only_here, "only here", "goes to the others", false),
+        (&plan.same, "the same", "stays as it is", false),
+        (&plan.different, "different", "both versions stay, one under another name", true),
+        (&plan.uncompared, "not compared", "too large to look into now, or not readable", true),
+    ];
+    let mut lines = Vec::new();
+    for (paths, kind, fate, named) in kinds {
+        if paths.count == 0 {
+            continue;
+        }
+        let files = output::count(paths.count, "file");
+        lines.push(format!("  {kind:<12}  {files:>12}  {fate}"));
+        let shown = if named { PATHS_SHOWN } else { 0 };
+        lines.extend(paths.first.iter().take(shown).map(|path| format!("      {}", output::name(path))));
+        let more = paths.count.saturating_sub(shown as u64);
+        if named && more > 0 {
+            lines.push(format!("      and {more} more"));
+        }
+    }
+    if lines.is_empty() {
+        lines.push("  neither side has a file".into());
+    }
+    lines
 }
 
 async fn read_invite() -> Result<String> {
@@ -149,4 +195,28 @@ fn show(bar: &ProgressBar, folder: &Folder) {
     bar.set_length(progress.files_total);
     bar.set_position(progress.files_done);
     bar.set_message(output::bytes(folder.bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::api::Paths;
+
+    fn paths(count: u64) -> Paths {
+        Paths { count, first: (0..count.min(100)).map(|n| format!("file {n}")).collect() }
+    }
+
+    #[test]
+    fn a_plan_says_what_there_is_and_names_what_is_different() {
+        let none = || paths(0);
+        let mut plan =
+            Plan { only_here: none(), only_there: none(), same: none(), different: none(), uncompared: none() };
+        assert_eq!(in_words(&plan), ["  neither side has a file"]);
+        (plan.only_there, plan.same, plan.different) = (paths(2000), paths(1), paths(12));
+        let lines = in_words(&plan);
+        assert_eq!(lines[0], "  only there      2000 files  comes here");
+        assert_eq!(lines[1], "  the same            1 file  stays as it is");
+        assert_eq!(lines[2], "  different         12 files  both versions stay, one under another name");
+        assert_eq!((lines[3].as_str(), lines[13].as_str(), lines.len()), ("      file 0", "      and 2 more", 14));
+    }
 }

@@ -93,7 +93,7 @@ impl Context {
 pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
     match command {
         Command::Share { dir, name, offer } => share::run(context, &dir, name, &offer).await,
-        Command::Join { invite, dir, name } => join::run(context, &invite, dir, name).await,
+        Command::Join { invite, dir, name, dry_run } => join::run(context, &invite, dir, name, dry_run).await,
         Command::Status { folder } => status::run(context, folder.as_deref()).await,
         Command::Wait { synced: _, timeout, folder } => wait::run(context, folder.as_deref(), timeout).await,
         Command::Log { path, number, folder } => log::run(context, path.as_deref(), number, folder.as_deref()).await,

@@ -272,6 +272,9 @@ pub struct JoinRequest {
     pub dir: String,
     /// What to call the folder here.
     pub name: Option<String>,
+    /// Only say what would meet.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A joined folder.
@@ -285,6 +288,32 @@ pub struct JoinReply {
     pub path: String,
     /// Who let us in.
     pub host: String,
+    /// What the directory and the folder have, where the directory had something and that could be found out.
+    pub plan: Option<Plan>,
+}
+
+/// What joining does to what is on both sides: files and links.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// Only in the directory: goes to the others.
+    pub only_here: Paths,
+    /// Only in the folder: comes here.
+    pub only_there: Paths,
+    /// The same in both: stays as it is.
+    pub same: Paths,
+    /// Not the same: both versions stay.
+    pub different: Paths,
+    /// Not compared, as it is much or cannot be read.
+    pub uncompared: Paths,
+}
+
+/// Some files and links.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Paths {
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<String>,
 }
 
 /// Makes another invite.

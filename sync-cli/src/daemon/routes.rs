@@ -17,14 +17,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use sync_net::{FolderState, FolderStatus, HeldDecision, Invite, Node, NodeError, PROTOCOLS, Role, ShareOptions};
+use sync_net::{
+    FolderState, FolderStatus, HeldDecision, Invite, Meeting, Node, NodeError, PROTOCOLS, Paths, Role, ShareOptions,
+};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinSet,
 };
 
 use super::api::{
-    self, DecideReply, DecideRequest, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest,
+    self, DecideReply, DecideRequest, Empty, ErrorReply, InviteReply, InviteRequest, JoinReply, JoinRequest, Plan,
     RemoveRequest, ShareReply, ShareRequest, StatusReply, VersionReply, WaitRequest,
 };
 use crate::error::{Error, Kind};
@@ -173,14 +175,18 @@ async fn share(State(daemon): State<Daemon>, Json(request): Json<ShareRequest>) 
 
 async fn join(State(daemon): State<Daemon>, Json(request): Json<JoinRequest>) -> Reply<JoinReply> {
     let invite: Invite = request.invite.parse().map_err(|_| Error::new(Kind::Invalid, "this is not an invite"))?;
-    let (node, dir, name) = (daemon.node.clone(), PathBuf::from(request.dir), request.name);
-    let joined = daemon.work.finish(async move { node.join(&invite, &dir, name).await }).await?;
-    tracing::info!(space = joined.space.short(), "joined a folder");
+    let (node, dir, name, dry_run) = (daemon.node.clone(), PathBuf::from(request.dir), request.name, request.dry_run);
+    let work = async move {
+        if dry_run { node.try_join(&invite, &dir, name).await } else { node.join(&invite, &dir, name).await }
+    };
+    let joined = daemon.work.finish(work).await?;
+    tracing::info!(space = joined.space.short(), dry_run, "joined a folder");
     Ok(Json(JoinReply {
         folder: joined.folder,
         space: joined.space.to_string(),
         path: joined.path.to_string_lossy().into_owned(),
         host: joined.host,
+        plan: joined.meeting.map(plan),
     }))
 }
 
@@ -260,6 +266,18 @@ fn not_synced(node: &Node, folder: Option<&str>) -> Error {
 }
 
 /// What people call a folder that was named by its name, path or id.
+fn plan(meeting: Meeting) -> Plan {
+    let paths = |paths: Paths| api::Paths { count: paths.count, first: paths.first };
+    let Meeting { only_here, only_there, same, different, uncompared } = meeting;
+    Plan {
+        only_here: paths(only_here),
+        only_there: paths(only_there),
+        same: paths(same),
+        different: paths(different),
+        uncompared: paths(uncompared),
+    }
+}
+
 fn name_of(node: &Node, asked: String) -> String {
     let is_asked = |f: &FolderStatus| f.name == asked || Path::new(&asked) == f.path || f.space == asked;
     let found = node.status().folders.into_iter().find(is_asked);

@@ -16,7 +16,7 @@ use crate::{
         row::{FolderRow, SpaceRow},
     },
     tree::Folds,
-    wire::{self, Announcement},
+    wire::{self, Announcement, CloseCode},
 };
 
 /// A request of the host.
@@ -267,8 +267,11 @@ impl Engine {
             space.row.left = true;
             tables.put_space(handle, &space.row)?;
         }
-        for state in self.sessions.values_mut() {
-            state.links.remove(&handle);
+        // Peers go on with what they were told of the space for as long as the session lasts. So it ends: what else is shared
+        // goes on in a new one, and whoever takes the space up again is greeted anew.
+        let told = self.sessions.iter().filter(|(_, state)| state.greeted.contains(&handle));
+        for session in told.map(|(session, _)| *session).collect::<Vec<_>>() {
+            self.close(session, CloseCode::Shutdown, "a space was left");
         }
         self.effects.push(Effect::Event(Event::Members { space: id }));
         Ok(Ok(Outcome::Ok))

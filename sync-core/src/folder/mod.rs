@@ -4,6 +4,7 @@
 //! [`Base`], on which the two last agreed. The pure parts are [`local`] (disk against base: what did the user do?) and
 //! [`plan`] (tree against base: what is to be done?); [`observe`] looks, [`ingest`] turns what the user did into edits,
 //! [`mounts`] knows which parts stand still because their file system is away,
+//! [`unite`] tells what would become of a directory that has files when it joins,
 //! [`apply`] writes, checking each path against the base at the last moment, and `recover` finds its way after a crash. [`Fs`] is the disk, [`disk`] the real one.
 //! [`rounds`] joins them all: it reads documents, submits edits and keeps the base in the store, by way of its host.
 //!
@@ -24,6 +25,7 @@ pub mod rails;
 mod recover;
 pub mod rounds;
 pub mod stale;
+pub mod unite;
 
 use std::collections::BTreeMap;
 

@@ -30,8 +30,11 @@ pub(crate) fn check_untaken(path: &Path, space: Option<SpaceId>) -> Result<(), N
             return Err(NodeError::Taken(dir.to_owned()));
         }
     }
-    // Taken and given back at once.
-    let is_free = Disk::open(path).map_err(unusable)?.claim();
+    // Taken and given back at once. One that is not there yet nobody has.
+    let is_free = match Disk::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        disk => disk.map_err(unusable)?.claim(),
+    };
     if is_free { Ok(()) } else { Err(NodeError::Taken(path.to_owned())) }
 }
 
