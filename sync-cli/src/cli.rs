@@ -87,6 +87,9 @@ pub enum Command {
         /// What to call the folder; the directory's name unless told
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Also a home directory or a whole file system
+        #[arg(long)]
+        force: bool,
         /// What the invite lets in to
         #[command(flatten)]
         offer: Offer,
@@ -103,6 +106,9 @@ pub enum Command {
         /// Only say what is here, there, and different; write nothing. The invite stays good for this machine
         #[arg(long)]
         dry_run: bool,
+        /// Also a home directory or a whole file system
+        #[arg(long)]
+        force: bool,
     },
     /// Shows the folders, what is going on, and what needs you
     Status {
@@ -379,6 +385,8 @@ mod tests {
             "share DIR --name notes --role reader --expires 24h",
             "join kith123 DIR --json",
             "join kith123 DIR --dry-run",
+            "join kith123 DIR --force",
+            "share DIR --force",
             "join - --json",
             "status --json",
             "--json status notes",

@@ -654,9 +654,6 @@ fn existing_dir(dir: &Path) -> Result<PathBuf, NodeError> {
     if path.parent().is_none() {
         return Err(unusable("a whole file system cannot be a folder".into()));
     }
-    if std::env::home_dir().is_some_and(|home| home == path) {
-        return Err(unusable("the home directory cannot be a folder: choose a directory in it".into()));
-    }
     Ok(path)
 }
 

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sync_net::Invite;
 
-use super::{Context, absolute, as_text};
+use super::{Context, absolute, as_text, rails::check_place};
 use crate::{
     daemon::{
         api::{self, Folder, JoinReply, JoinRequest, Plan, State},
@@ -44,12 +44,21 @@ struct JoinDocument<'a> {
     plan: &'a Option<Plan>,
 }
 
+/// How it is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// Only say what would meet.
+    pub(super) dry_run: bool,
+    /// Whatever the directory is.
+    pub(super) force: bool,
+}
+
 pub(super) async fn run(
     context: &Context,
     invite: &str,
     dir: Option<PathBuf>,
     name: Option<String>,
-    dry_run: bool,
+    How { dry_run, force }: How,
 ) -> Result<Outcome> {
     let text = if invite == "-" { read_invite().await? } else { invite.trim().to_owned() };
     let invite: Invite = text.parse().map_err(|_| {
@@ -57,7 +66,9 @@ pub(super) async fn run(
             .hint("copy all of it, from kith to its end; the other machine makes a new one with: kith invite FOLDER")
     })?;
     let dir = dir.unwrap_or_else(|| directory_for(&invite, name.as_deref()));
-    let request = JoinRequest { invite: text, dir: as_text(&absolute(&dir)?)?, name, dry_run };
+    let dir = absolute(&dir)?;
+    check_place(&dir, force)?;
+    let request = JoinRequest { invite: text, dir: as_text(&dir)?, name, dry_run };
     let client = context.client_or_start().await?;
     let reply: JoinReply = client.post(api::path::JOIN, &request).await?;
     if context.json {

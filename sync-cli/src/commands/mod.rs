@@ -30,6 +30,7 @@ mod located;
 mod log;
 mod paths;
 mod peer;
+mod rails;
 mod restore;
 mod revert;
 mod share;
@@ -92,8 +93,10 @@ impl Context {
 /// Whatever the command says went wrong.
 pub async fn dispatch(command: Command, context: &Context) -> Result<Outcome> {
     match command {
-        Command::Share { dir, name, offer } => share::run(context, &dir, name, &offer).await,
-        Command::Join { invite, dir, name, dry_run } => join::run(context, &invite, dir, name, dry_run).await,
+        Command::Share { dir, name, force, offer } => share::run(context, &dir, name, force, &offer).await,
+        Command::Join { invite, dir, name, dry_run, force } => {
+            join::run(context, &invite, dir, name, join::How { dry_run, force }).await
+        }
         Command::Status { folder } => status::run(context, folder.as_deref()).await,
         Command::Wait { synced: _, timeout, folder } => wait::run(context, folder.as_deref(), timeout).await,
         Command::Log { path, number, folder } => log::run(context, path.as_deref(), number, folder.as_deref()).await,

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use serde::Serialize;
 use sync_net::Network;
 
-use super::{Context, absolute, as_text};
+use super::{Context, absolute, as_text, rails::check_place};
 use crate::{
     cli::Offer,
     daemon::api::{self, Folder, ShareReply, ShareRequest, State},
@@ -29,10 +29,17 @@ impl<'a> ShareDocument<'a> {
     }
 }
 
-pub(super) async fn run(context: &Context, dir: &Path, name: Option<String>, offer: &Offer) -> Result<Outcome> {
+pub(super) async fn run(
+    context: &Context,
+    dir: &Path,
+    name: Option<String>,
+    force: bool,
+    offer: &Offer,
+) -> Result<Outcome> {
     check_directory(dir)?;
-    let request =
-        ShareRequest { dir: as_text(&absolute(dir)?)?, name, role: offer.role.to_string(), life_ms: offer.life_ms() };
+    let dir = absolute(dir)?;
+    check_place(&dir, force)?;
+    let request = ShareRequest { dir: as_text(&dir)?, name, role: offer.role.to_string(), life_ms: offer.life_ms() };
     let client = context.client_or_start().await?;
     let reply: ShareReply = client.post(api::path::SHARE, &request).await?;
     if context.json {

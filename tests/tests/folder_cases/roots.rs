@@ -132,8 +132,6 @@ fn a_folder_that_holds_many_names_unites_with_what_is_there() {
     let listed = super::names(&b);
     assert_eq!(listed.iter().filter(|name| name.starts_with("differs")).count(), 2, "{listed:?}");
     assert_eq!(listed.iter().filter(|name| name.starts_with("only")).count(), 2, "{listed:?}");
-    // What is no place for a folder.
-    assert_eq!(a.kith(&["share", "/"]).status.code(), Some(2), "a whole file system");
     // Taken out and put in again, nothing is there twice.
     let removed = c.kith(&["--yes", "folder", "remove", c.folder.to_str().expect("is text")]);
     assert!(removed.status.success(), "{removed:?}");
@@ -145,4 +143,22 @@ fn a_folder_that_holds_many_names_unites_with_what_is_there() {
     }
     together(&a, &c);
     assert_eq!(super::names(&b).len(), listed.len() + 2, "{:?}", super::names(&b));
+}
+
+#[test]
+fn homes_and_whole_file_systems_are_no_folders_unless_somebody_insists() {
+    let dir = TempDir::new().expect("temporary directory");
+    let a = sync_tests::daemon::Daemon::new(program(), dir.path(), "a");
+    let home = dir.path().join("somebody");
+    fs::create_dir(&home).expect("makes");
+    let text = home.to_str().expect("is text");
+    let code = |args: &[&str]| a.kith_with(args, &[("HOME", text)]).status.code();
+    for root in ["/", "/proc"] {
+        assert_eq!(code(&["share", root]), Some(6), "a whole file system");
+    }
+    assert_eq!(code(&["share", text]), Some(6), "a home directory");
+    assert_eq!(code(&["share", dir.path().to_str().expect("is text")]), Some(6), "one with a home in it");
+    assert_eq!(code(&["daemon", "status"]), Some(4), "nothing was started for that");
+    assert_eq!(code(&["share", "/", "--force"]), Some(2), "it holds our own state");
+    assert_eq!(code(&["share", text, "--force"]), Some(0));
 }
