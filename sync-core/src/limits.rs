@@ -302,6 +302,15 @@ pub const DECISIONS_MAX: usize = 1024;
 /// Requests for a folder's thread that wait; people ask one after the other.
 pub const FOLDER_REQUESTS_MAX: usize = 16;
 
+/// How much of the larger of two texts must be lines of both, in thousandths, for one to be the other that moved: half, as
+/// git's rename detection has it.
+pub const ALIKE_THOUSANDTHS: usize = 500;
+/// Texts below this are the same or are not: a line or two is alike by chance.
+pub const ALIKE_BYTES_MIN: u64 = 64;
+/// Files that are gone, and files that are new, at most, to be compared with each other: each with each. More of them are
+/// no rename by hand, and are told by their bytes only.
+pub const ALIKE_FILES_MAX: usize = 64;
+
 /// Bytes of files that a device reads to say what meets when it joins with files of its own: a gibibyte takes seconds, and
 /// is read again when it is taken in. A dry run reads all.
 pub const MEETING_BYTES_MAX: u64 = 1 << 30;

@@ -7,11 +7,13 @@
 //! Reading files is a step of its own ([`load`]), which hosts run on several threads.
 
 mod reviving;
+mod rows;
 mod stale;
 
 use std::{collections::BTreeMap, io::Read as _};
 
 pub use reviving::kind_word;
+use rows::{base_row, content_writes, cut_small, small_content};
 
 use super::{
     Base, Documents, Found, FoundKind, Fs, FsError,
@@ -263,6 +265,23 @@ impl Ingest<'_> {
                 None => None,
             },
             None => None,
+        })
+    }
+
+    /// The text of a file as it was when disk and documents last agreed; `None` when it was none.
+    ///
+    /// # Errors
+    /// When the store fails or Automerge does.
+    pub fn text_of_base(&mut self, doc: &DocId) -> Result<Option<String>, HistoryError> {
+        let Some(heads) = self.base.row(doc).map(|row| row.heads.clone()) else { return Ok(None) };
+        let (row, document) = self.open(doc)?;
+        let (text, content) = (document.text_at(&heads)?, document.content_at(&heads)?);
+        self.library.put_back(doc, &row, document);
+        Ok(match (text, content) {
+            (Some(text), _) => Some(text),
+            (None, Some((_, Content::Inline(bytes)))) => text::as_text(&bytes).map(ToOwned::to_owned),
+            (None, Some((_, Content::Reference(content)))) => self.library.rows().text(&content.hash)?,
+            (None, _) => None,
         })
     }
 
@@ -547,46 +566,6 @@ impl Ingest<'_> {
         let document = self.library.open(doc, &row)?;
         Ok((row, document))
     }
-}
-
-/// Rows that let this device serve a content, and promote it later if it is a text.
-fn content_writes(loaded: &Loaded) -> Vec<Write> {
-    let mut writes = Vec::new();
-    if let Some((content, chunks)) = &loaded.chunks {
-        writes.push(Write::Content { hash: content.hash, chunks: chunks.clone() });
-        if let Some(text) = loaded.bytes.as_deref().and_then(text::as_text) {
-            writes.push(Write::Text { hash: content.hash, text: text.to_owned() });
-        }
-    }
-    writes
-}
-
-/// A small content that changes later than in its root travels by reference too.
-fn cut_small(loaded: &Loaded) -> Result<(ContentRef, Vec<ChunkEntry>), HistoryError> {
-    let bytes = loaded.bytes.as_deref().unwrap_or_default();
-    let cut = content::cut(bytes, bytes.len() as u64);
-    cut.map_err(|_| DocError::NotAnEntry("bytes in memory do not cut").into())
-}
-
-fn small_content(loaded: &Loaded) -> Result<Vec<Write>, HistoryError> {
-    let (content, chunks) = cut_small(loaded)?;
-    let mut writes = vec![Write::Content { hash: content.hash, chunks }];
-    if let Some(text) = loaded.bytes.as_deref().and_then(text::as_text) {
-        writes.push(Write::Text { hash: content.hash, text: text.to_owned() });
-    }
-    Ok(writes)
-}
-
-fn base_row(
-    kind: Kind,
-    parent: Option<DocId>,
-    name: &str,
-    heads: Vec<ChangeHash>,
-    hash: ContentHash,
-    stat: Stat,
-    racy: bool,
-) -> BaseRow {
-    BaseRow { kind, parent, name: name.to_owned(), heads, hash, stat: Some(stat), intent: None, racy }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fs;
 
 use sync_core::{
     doc::entry::{EntryOp, Kind},
+    ids::DocId,
     limits,
 };
 
@@ -292,4 +293,80 @@ fn a_directory_of_many_files_is_read_whole() {
     folder.look_at(&["many"]);
     assert_eq!(folder.shown().len(), 5_001);
     folder.agrees();
+}
+
+/// A text of so many lines of eight bytes, of which the first `kept` are `a`'s and the others `b`'s.
+fn lines(kept: usize, all: usize) -> String {
+    (0..all).map(|n| if n < kept { format!("line {n:02}\n") } else { format!("LINE {n:02}\n") }).collect()
+}
+
+#[test]
+fn a_text_that_moved_and_changed_is_the_same_document_if_half_of_it_stayed() {
+    // Lines that stay, lines of all, and whether it is one.
+    for (kept, all, is_same) in [(5, 10, true), (4, 10, false), (4, 8, true), (7, 7, true), (6, 7, false)] {
+        let mut folder = Folder::new();
+        folder.put("old.txt", lines(all, all));
+        folder.put("stays.txt", "another text\n".repeat(9));
+        folder.rest();
+        let doc = folder.doc("old.txt");
+        fs::create_dir(folder.at("sub")).expect("makes");
+        fs::remove_file(folder.at("old.txt")).expect("removes");
+        folder.put("sub/new.txt", lines(kept, all));
+        folder.look_at(&["old.txt", "sub"]);
+        assert_eq!(folder.doc("sub/new.txt") == doc, is_same, "{kept} of {all} lines");
+        folder.agrees();
+        if is_same {
+            // What others write into it goes where it is now.
+            folder.edit_elsewhere(doc, &format!("{}of a peer\n", lines(kept, all)));
+            folder.rest();
+            assert!(folder.read("sub/new.txt").ends_with("of a peer\n"));
+        }
+    }
+}
+
+#[test]
+fn of_several_texts_that_moved_and_changed_each_finds_its_own() {
+    let mut folder = Folder::new();
+    let text = |who: &str, changed: usize| -> String {
+        (0..20).map(|n| if n < changed { format!("{n} now\n") } else { format!("{n} of {who}\n") }).collect()
+    };
+    for who in ["a", "b", "c"] {
+        folder.put(&format!("{who}.txt"), text(who, 0));
+    }
+    folder.rest();
+    let docs = ["a.txt", "b.txt", "c.txt"].map(|name| folder.doc(name));
+    for (who, changed) in [("c", 3), ("a", 9), ("b", 1)] {
+        fs::remove_file(folder.at(&format!("{who}.txt"))).expect("removes");
+        folder.put(&format!("new {who}.txt"), text(who, changed));
+        folder.hint(&format!("{who}.txt"));
+    }
+    folder.rest();
+    assert_eq!(["new a.txt", "new b.txt", "new c.txt"].map(|name| folder.doc(name)), docs);
+    folder.agrees();
+}
+
+#[test]
+fn so_many_texts_are_compared_and_no_more() {
+    for (files, is_same) in [(limits::ALIKE_FILES_MAX, true), (limits::ALIKE_FILES_MAX + 1, false)] {
+        let mut folder = Folder::new();
+        let text = |file: usize, end: &str| format!("{}{end}\n", format!("line of {file}\n").repeat(10));
+        for file in 0..files {
+            folder.put(&format!("old {file}"), text(file, "as it was"));
+        }
+        // Of so many others that these are not held as too many at once.
+        for file in 0..8 * files {
+            folder.put(&format!("other {file}"), format!("{file}"));
+        }
+        folder.rest();
+        let docs: Vec<DocId> = (0..files).map(|file| folder.doc(&format!("old {file}"))).collect();
+        for file in 0..files {
+            fs::remove_file(folder.at(&format!("old {file}"))).expect("removes");
+            folder.put(&format!("new {file}"), text(file, "as it is"));
+            folder.hint(&format!("old {file}"));
+        }
+        folder.rest();
+        let now: Vec<DocId> = (0..files).map(|file| folder.doc(&format!("new {file}"))).collect();
+        assert_eq!(now == docs, is_same, "{files} files");
+        assert!(is_same || docs.iter().all(|doc| !now.contains(doc)), "none is told by its lines then");
+    }
 }

@@ -16,6 +16,7 @@ mod decisions;
 mod documents;
 mod holding;
 pub mod host;
+mod likeness;
 mod loading;
 mod mounted;
 mod reading;

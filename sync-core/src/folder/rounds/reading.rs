@@ -330,6 +330,11 @@ impl Rounds {
                     moved.push((*index, Moved { doc: *doc, into: *into, name: name.clone(), found: *found }));
                 }
             }
+            let known = moved.iter().map(|(index, _)| *index).collect();
+            for (index, entry) in self.moved_and_changed(host, made, &loaded, &known, missing)? {
+                missing.remove(&entry.doc);
+                moved.push((index, entry));
+            }
             docs.extend(moved.iter().map(|(index, entry)| (*index, entry.doc)));
             let read: Vec<(usize, DocId, Loaded)> =
                 (moved.iter()).filter_map(|(index, entry)| Some((*index, entry.doc, loaded.remove(index)?))).collect();
