@@ -370,3 +370,42 @@ fn so_many_texts_are_compared_and_no_more() {
         assert!(is_same || docs.iter().all(|doc| !now.contains(doc)), "none is told by its lines then");
     }
 }
+
+#[test]
+fn what_is_deleted_in_a_directory_that_moves_at_once_is_deleted_where_it_is_then() {
+    let mut folder = Folder::new();
+    for name in ["e/gone", "e/sub/gone", "e/stays"] {
+        folder.put(name, format!("this was {name}\n"));
+    }
+    folder.rest();
+    fs::rename(folder.at("e"), folder.at("d")).expect("renames");
+    fs::rename(folder.at("d/sub"), folder.at("d/below")).expect("renames");
+    for name in ["d/gone", "d/below/gone"] {
+        fs::remove_file(folder.at(name)).expect("removes");
+    }
+    // What the system tells of it: the deletes under the paths that it was told to watch.
+    folder.look_at(&["e", "d", "e/sub", "e/below", "e/gone", "e/sub/gone"]);
+    let there: Vec<String> = folder.shown().into_keys().collect();
+    assert_eq!(there, ["d", "d/below", "d/stays"], "without a scan");
+    folder.agrees();
+}
+
+#[test]
+fn what_is_deleted_in_a_directory_that_a_peer_moves_meanwhile_is_deleted_where_it_is_then() {
+    let mut folder = Folder::new();
+    for name in ["e/gone", "e/stays"] {
+        folder.put(name, format!("this was {name}\n"));
+    }
+    folder.rest();
+    let doc = folder.doc("e");
+    fs::remove_file(folder.at("e/gone")).expect("removes");
+    folder.hint("e/gone");
+    folder.device.mono_ms += limits::SETTLE_MS;
+    folder.rounds.round(&mut folder.device).expect("the engine runs");
+    assert_eq!(folder.shown().len(), 3, "it may come back");
+    folder.change_elsewhere(doc, &[EntryOp::Name("d".into())]);
+    folder.rest();
+    let there: Vec<String> = folder.shown().into_keys().collect();
+    assert_eq!(there, ["d", "d/stays"], "without a scan");
+    folder.agrees();
+}

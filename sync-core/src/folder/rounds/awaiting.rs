@@ -43,6 +43,34 @@ impl Rounds {
         }
     }
 
+    /// Entries that are about to move, each with its path, where something below it is to be looked at.
+    pub(super) fn with_dirty_below(&self, docs: impl IntoIterator<Item = DocId>) -> Vec<(DocId, RelPath)> {
+        if self.dirty.is_empty() {
+            return Vec::new();
+        }
+        let base = lock(&self.parts.base);
+        let paths = docs.into_iter().filter_map(|doc| Some((doc, base.path_of(&doc)?)));
+        paths.filter(|(_, path)| self.dirty.keys().any(|dirty| path.contains(dirty) && dirty != path)).collect()
+    }
+
+    /// What is to be looked at below a directory moves with it: under its old path nobody would find it, and a file that was
+    /// deleted there would count as there until the next scan.
+    pub(super) fn follow_moved(&mut self, mut before: Vec<(DocId, RelPath)>) {
+        // What moved within a directory that moved, too, is in none of its paths any more.
+        before.sort_by_key(|(_, path)| std::cmp::Reverse(path.components().len()));
+        for (doc, from) in before {
+            let now = lock(&self.parts.base).path_of(&doc);
+            let Some(to) = now.filter(|to| *to != from) else { continue };
+            let below: Vec<RelPath> =
+                self.dirty.keys().filter(|dirty| from.contains(dirty) && **dirty != from).cloned().collect();
+            for path in below {
+                let Some(dirty) = self.dirty.remove(&path) else { continue };
+                let rest = &path.components()[from.components().len()..];
+                self.dirty.entry(rest.iter().fold(to.clone(), |path, name| path.join(name))).or_insert(dirty);
+            }
+        }
+    }
+
     /// Files that are gone may be on their way back: editors delete and create, or move in two steps. Tells what waits.
     pub(super) fn await_the_missing(
         &mut self,

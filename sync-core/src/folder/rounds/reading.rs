@@ -170,9 +170,11 @@ impl Rounds {
         });
         let mut docs = BTreeMap::new();
         self.make(host, &made, &mut BTreeMap::new(), &BTreeMap::new(), &mut docs)?;
+        let before = self.with_dirty_below(moved.iter().map(|entry| entry.doc));
         for moved in moved.chunks(limits::FOLDER_BATCH) {
             self.submit_moved(host, moved, &docs)?;
         }
+        self.follow_moved(before);
         self.make_links(host, &made, &mut docs)?;
         let mut missing: BTreeSet<DocId> = gone.iter().chain(waiting).copied().collect();
         self.make_files(host, &made, &mut docs, &mut missing)?;

@@ -55,6 +55,11 @@ impl Rounds {
         // Asked once a plan: what is written in it is counted here.
         self.room = self.parts.fs.space().ok();
         self.intend_moves(host, &actions)?;
+        let moves = actions.iter().filter_map(|action| match action {
+            Action::Move { doc, .. } => Some(*doc),
+            _ => None,
+        });
+        let before = self.with_dirty_below(moves);
         let mut writes = Vec::new();
         let mut deletes = Vec::new();
         for action in actions {
@@ -79,6 +84,7 @@ impl Rounds {
                 }
             }
         }
+        self.follow_moved(before);
         self.make_last(host)?;
         self.write_all(host, writes)?;
         if !deletes.is_empty() {
