@@ -208,6 +208,10 @@ impl<'a> Runner<'a> {
                     Ok(())
                 }
                 Err(what) => {
+                    // At once: to make it shorter takes minutes.
+                    if first.borrow().is_none() {
+                        eprintln!("seed {seed} breaks a property: {}", what.lines().next().unwrap_or_default());
+                    }
                     first.borrow_mut().get_or_insert_with(|| (what.clone(), steps));
                     Err(TestCaseError::fail(what))
                 }
