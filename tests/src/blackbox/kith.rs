@@ -115,11 +115,11 @@ fn status(daemon: &Daemon) -> Value {
     answer(daemon, &["status", "--json"])["folders"][0].clone()
 }
 
-/// Says why a file is not taken in, unless it is, or is gone.
+/// Says why a file is not taken in, unless it is, or is gone: a directory of somebody else may have its name now.
 fn waits(daemon: &Daemon, file: &Path) -> Option<String> {
     let place = daemon.folder.join(file);
     let output = daemon.kith(&["diff", place.to_str().expect("temporary paths are text"), "--json"]);
-    if !place.exists() {
+    if !place.is_file() {
         return None;
     }
     let diff: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);

@@ -3,7 +3,9 @@
 use std::{
     fs,
     fs::File,
-    process::Command,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,6 +25,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
         &["-u", "NONE", "-es", "-c", "set nobackup writebackup backupcopy=yes", "-c", "normal! Golast", "-c", "wq"],
     ),
     ("vim", &["-u", "NONE", "-es", "-c", "set nowritebackup", "-c", "normal! Golast", "-c", "wq"]),
+    ("nano", &[]),
     ("ed", &["-s"]),
     ("sed", &["-i", "-e", "$alast"]),
     ("sed", &["-i.bak", "-e", "$alast"]),
@@ -39,7 +42,10 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 ];
 
 /// Whether it ran. One that is not installed is passed over.
-fn run(program: &str, args: &[&str], path: &std::path::Path) -> bool {
+fn run(program: &str, args: &[&str], path: &Path) -> bool {
+    if program == "nano" {
+        return run_nano(path);
+    }
     let mut command = Command::new(program);
     command.args(args).env("HOME", "/nonexistent");
     let script: &[u8] = match program {
@@ -53,15 +59,45 @@ fn run(program: &str, args: &[&str], path: &std::path::Path) -> bool {
     } else {
         command.arg(path)
     };
-    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
     let Ok(mut child) = command.spawn() else {
         eprintln!("passed over: {program} is not installed");
         return false;
     };
-    std::io::Write::write_all(&mut child.stdin.take().expect("is a pipe"), script).expect("writes");
+    child.stdin.take().expect("is a pipe").write_all(script).expect("writes");
     let status = child.wait().expect("ends");
     // vim in its silent mode counts warnings.
     assert!(status.success() || program == "vim", "{program}: {status}");
+    true
+}
+
+/// Types into nano, which wants a terminal: to the last line, a word, and out with a save.
+fn run_nano(path: &Path) -> bool {
+    let installed = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !installed("nano") || !installed("script") {
+        eprintln!("passed over: nano or script is not installed");
+        return false;
+    }
+    let nano = format!("nano --ignorercfiles '{}'", path.display());
+    let mut child = Command::new("timeout")
+        .args(["60", "script", "-qec", &nano, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("coreutils are there");
+    let (mut keys, mut screen) = (child.stdin.take().expect("is a pipe"), child.stdout.take().expect("is a pipe"));
+    let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
+    // What is typed before it has the terminal is lost.
+    while !String::from_utf8_lossy(&shown).contains("GNU nano") {
+        let read = screen.read(&mut buffer).expect("reads");
+        assert!(read > 0, "nano ended early: {}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&buffer[..read]);
+    }
+    keys.write_all(b"\x1b/last\x18y\r").expect("types");
+    screen.read_to_end(&mut shown).expect("reads");
+    let status = child.wait().expect("ends");
+    assert!(status.success(), "nano: {status}: {}", String::from_utf8_lossy(&shown));
     true
 }
 
