@@ -87,7 +87,7 @@ pub enum Command {
         /// What to call the folder; the directory's name unless told
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// Also a home directory or a whole file system
+        /// Also a home directory or the root of a mounted file system
         #[arg(long)]
         force: bool,
         /// What the invite lets in to
@@ -103,10 +103,11 @@ pub enum Command {
         /// What to call the folder here
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
-        /// Only say what is here, there, and different; write nothing. The invite stays good for this machine
+        /// Only say what is here, there, and different; write nothing. This machine is a member then, and the invite stays
+        /// good for it
         #[arg(long)]
         dry_run: bool,
-        /// Also a home directory or a whole file system
+        /// Also a home directory or the root of a mounted file system
         #[arg(long)]
         force: bool,
     },

@@ -311,7 +311,8 @@ impl Library {
     }
 
     /// When the content of a file was last written, in nanoseconds since 1970: of the changes that brought content and that
-    /// no later one followed, what the latest says. Walks back from the heads to the first such change on each way.
+    /// no later one followed, what the latest says. Where several meet the bytes are none of theirs, and so is the time: a
+    /// moment later. Walks back from the heads to the first such change on each way.
     ///
     /// # Errors
     /// When the store fails or its rows do not fit each other.
@@ -322,7 +323,7 @@ impl Library {
         };
         let heads = row.heads.iter().map(index_of).collect::<Result<Vec<_>, _>>()?;
         let mut open: Vec<u32> = heads.into_iter().flatten().collect();
-        let (mut seen, mut latest) = (BTreeSet::new(), None);
+        let (mut seen, mut told) = (BTreeSet::new(), Vec::new());
         while let Some(index) = open.pop() {
             if !seen.insert(index) {
                 continue;
@@ -330,10 +331,11 @@ impl Library {
             let change = self.snapshot.change_row(row.handle, index)?;
             match self.shelf.bodies.mtime_ns(&self.snapshot, self.space, &change)? {
                 None => open.extend(change.deps),
-                told => latest = latest.max(told),
+                Some(mtime_ns) => told.push(mtime_ns),
             }
         }
-        Ok(latest)
+        let moment = if told.len() > 1 { limits::MET_AFTER_NS } else { 0 };
+        Ok(told.into_iter().max().map(|latest| latest.saturating_add(moment)))
     }
 
     /// A fresh snapshot of a document with many changes behind its last one, proven to load.

@@ -302,6 +302,9 @@ pub const DECISIONS_MAX: usize = 1024;
 /// Requests for a folder's thread that wait; people ask one after the other.
 pub const FOLDER_REQUESTS_MAX: usize = 16;
 
+/// How much later than the latest of them a file counts as written in which several edits met: programs that compare times
+/// and sizes see that it is another one.
+pub const MET_AFTER_NS: i64 = 1_000_000;
 /// How much of the larger of two texts must be lines of both, in thousandths, for one to be the other that moved: half, as
 /// git's rename detection has it.
 pub const ALIKE_THOUSANDTHS: usize = 500;
@@ -311,9 +314,14 @@ pub const ALIKE_BYTES_MIN: u64 = 64;
 /// no rename by hand, and are told by their bytes only.
 pub const ALIKE_FILES_MAX: usize = 64;
 
+/// Bytes of new texts that are compared so at a look, once for each text that is gone: a second or two of work.
+pub const ALIKE_BYTES_MAX: usize = 16 << 20;
+
 /// Bytes of files that a device reads to say what meets when it joins with files of its own: a gibibyte takes seconds, and
-/// is read again when it is taken in. A dry run reads all.
+/// is read again when it is taken in.
 pub const MEETING_BYTES_MAX: u64 = 1 << 30;
+/// The same for who only wants to be told: some minutes of reading.
+pub const MEETING_BYTES_TRIED_MAX: u64 = 64 << 30;
 /// Paths of each kind that are named of what meets: more than people read, and the answer stays small.
 pub const MEETING_PATHS_MAX: usize = 100;
 

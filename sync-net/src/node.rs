@@ -162,10 +162,12 @@ impl NodeBuilder {
             lines: lines::Lines::default(),
             fetcher: Arc::new(fetcher),
             running: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
             background: Mutex::new(background),
             thread: Mutex::new(Some(thread)),
             clock,
         }));
+        node.leave_what_has_no_folder().await?;
         node.start_folders()?;
         reach("node.up");
         info!(device = own.short(), "node is up");
@@ -193,6 +195,8 @@ struct Inner {
     lines: lines::Lines,
     fetcher: Arc<Fetcher>,
     running: Mutex<BTreeMap<u32, FolderHandle>>,
+    /// Held while a folder is bound to a directory and a space, or a space without one is left.
+    joining: tokio::sync::Mutex<()>,
     background: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     clock: Clock,
@@ -526,6 +530,18 @@ impl Node {
     }
 
     // ---- folders ----
+
+    /// A space that a join or a dry run was cut off in would go on, and nobody would see it. Whoever joins takes it up again.
+    async fn leave_what_has_no_folder(&self) -> Result<(), NodeError> {
+        let snapshot = self.0.engine.store.read()?;
+        let folders = snapshot.folders()?;
+        for (_, row) in snapshot.spaces()? {
+            if !row.left && folders.iter().all(|(_, folder)| folder.space != row.id) {
+                self.0.engine.command(Command::LeaveSpace { space: row.id }).await?;
+            }
+        }
+        Ok(())
+    }
 
     fn start_folders(&self) -> Result<(), NodeError> {
         let rows = self.0.engine.store.read()?.folders()?;

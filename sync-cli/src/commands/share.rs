@@ -38,7 +38,10 @@ pub(super) async fn run(
 ) -> Result<Outcome> {
     check_directory(dir)?;
     let dir = absolute(dir)?;
-    check_place(&dir, force)?;
+    // One that is shared already only gets another invite.
+    if !is_shared(context, &dir).await {
+        check_place(&dir, force)?;
+    }
     let request = ShareRequest { dir: as_text(&dir)?, name, role: offer.role.to_string(), life_ms: offer.life_ms() };
     let client = context.client_or_start().await?;
     let reply: ShareReply = client.post(api::path::SHARE, &request).await?;
@@ -53,6 +56,13 @@ pub(super) async fn run(
         output::data(&explain(&reply, folder, offer, &status.network))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Whether a daemon that runs has this directory as a folder.
+async fn is_shared(context: &Context, dir: &Path) -> bool {
+    let Ok(client) = context.client().await else { return false };
+    let status = client.status().await;
+    status.is_ok_and(|status| status.folders.iter().any(|folder| Path::new(&folder.path) == dir))
 }
 
 /// Refuses what is no directory before a daemon is started for it.

@@ -14,7 +14,7 @@ use crate::{
     doc::entry::{Content, Entry, Kind},
     history::{HistoryError, Library, past::Past},
     ids::{ContentHash, DocId},
-    tree::RelPath,
+    tree::{RelPath, check_link},
 };
 
 /// Files and links of a directory and of a space that meet for the first time.
@@ -56,7 +56,8 @@ pub fn unite(
     mut bytes_max: u64,
     wall_ns: i64,
 ) -> Result<Union, UniteError> {
-    let (mut here, ignored) = fs.map(look).transpose()?.unwrap_or_default();
+    let (mut here, ignored, problems) = fs.map(look).transpose()?.unwrap_or_default();
+    let is_problem = |path: &RelPath| problems.iter().any(|problem| problem.contains(path));
     let mut union = Union::default();
     let mut there = BTreeMap::new();
     for (doc, _) in tree.view().places() {
@@ -71,6 +72,7 @@ pub fn unite(
         }
         let list = match fs.zip(here.remove(&path)) {
             None if entry.kind == Kind::Dir => continue,
+            None if is_problem(&path) => &mut union.uncompared,
             None => &mut union.only_there,
             Some((_, FoundKind::Dir)) if entry.kind == Kind::Dir => continue,
             Some((_, found)) if kind_of(found) != Some(entry.kind) => &mut union.different,
@@ -90,8 +92,11 @@ pub fn unite(
     Ok(union)
 }
 
+/// What is in a directory, the rules of its ignore files, and where something cannot be synced.
+type Look = (BTreeMap<RelPath, FoundKind>, Ignored, Vec<RelPath>);
+
 /// What a folder would see in the directory, by its rules, and these.
-fn look(fs: &dyn Fs) -> Result<(BTreeMap<RelPath, FoundKind>, Ignored), UniteError> {
+fn look(fs: &dyn Fs) -> Result<Look, UniteError> {
     let (base, mut ignored) = (Base::default(), Ignored::default());
     loop {
         let mut observer = Observer::new(fs, &base, &ignored, BTreeSet::new());
@@ -107,7 +112,10 @@ fn look(fs: &dyn Fs) -> Result<(BTreeMap<RelPath, FoundKind>, Ignored), UniteErr
             for (_, appeared) in looks.appeared {
                 gather(&mut here, &RelPath::root(), appeared);
             }
-            return Ok((here, ignored));
+            // A link that leads out stays here, as a problem of the folder.
+            let leads_out = |path: &RelPath| fs.read_link(path).is_ok_and(|target| check_link(path, &target).is_err());
+            here.retain(|path, found| *found != FoundKind::Link || !leads_out(path));
+            return Ok((here, ignored, looks.problems.into_iter().map(|problem| problem.path).collect()));
         }
     }
 }
@@ -129,7 +137,8 @@ fn compare(
     bytes_max: &mut u64,
     wall_ns: i64,
 ) -> Result<Option<bool>, UniteError> {
-    let Some(found) = fs.look(path)? else { return Ok(Some(false)) };
+    // One that is gone again, or cannot be looked at, is none of these.
+    let Ok(Some(found)) = fs.look(path) else { return Ok(None) };
     let (hash, len) = match &entry.content {
         Some(Content::Inline(bytes)) => (ContentHash::of(bytes), bytes.len() as u64),
         Some(Content::Reference(content)) => (content.hash, content.len),
@@ -209,7 +218,8 @@ mod tests {
         }
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(dir.path().join("sub/script"), mode).expect("sets");
-        for (name, target) in [("link", "same"), ("other-link", "other")] {
+        std::os::unix::net::UnixListener::bind(dir.path().join("there")).expect("binds");
+        for (name, target) in [("link", "same"), ("other-link", "other"), ("out", "/etc")] {
             std::os::unix::fs::symlink(target, dir.path().join(name)).expect("makes");
         }
         (dir, writer)
@@ -228,10 +238,10 @@ mod tests {
         let before = Disk::open(dir.path()).expect("opens").list(&RelPath::root()).expect("lists");
         let union = united(&dir, &writer, u64::MAX);
         assert_eq!(texts(&union.only_here), [".kithignore", "here", "ignored/.kithignore", "sub/only/here"]);
-        assert_eq!(texts(&union.only_there), ["there"]);
+        assert_eq!(texts(&union.only_there), Vec::<String>::new());
         assert_eq!(texts(&union.same), ["edited", "link", "same", "sub/deep"]);
         assert_eq!(texts(&union.different), ["kind", "longer", "other", "other-link", "sub/script"]);
-        assert_eq!(texts(&union.uncompared), Vec::<String>::new());
+        assert_eq!(texts(&union.uncompared), ["there"], "a socket stands there");
         let after = Disk::open(dir.path()).expect("opens").list(&RelPath::root()).expect("lists");
         assert_eq!(before, after, "nothing was made");
     }
@@ -250,8 +260,8 @@ mod tests {
     fn contents_are_compared_up_to_a_bound() {
         let (dir, writer) = both();
         let all = united(&dir, &writer, 6 + 6 + 4 + 4);
-        assert_eq!((all.same.len(), all.uncompared.len()), (4, 0));
+        assert_eq!((all.same.len(), all.uncompared.len()), (4, 1));
         let fewer = united(&dir, &writer, 6 + 6 + 4 + 3);
-        assert_eq!((fewer.same.len(), texts(&fewer.uncompared)), (3, vec!["sub/deep".to_owned()]));
+        assert_eq!((fewer.same.len(), texts(&fewer.uncompared)), (3, vec!["sub/deep".to_owned(), "there".to_owned()]));
     }
 }

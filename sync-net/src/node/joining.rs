@@ -118,14 +118,18 @@ impl Node {
         let (welcome, host) = self.enter(invite).await?;
         let space = invite.space();
         let found = match self.catch_up(space).await {
-            Ok(true) => self.meeting(space, &path, u64::MAX).await,
+            Ok(true) => self.meeting(space, &path, limits::MEETING_BYTES_TRIED_MAX).await,
             Ok(false) => {
                 Err(NodeError::Unreachable { peer: host.short(), source: "it did not tell in time what it has".into() })
             }
             Err(error) => Err(error),
         };
-        // Without a folder there is nothing to keep up.
-        self.0.engine.command(Command::LeaveSpace { space }).await?;
+        // Without a folder there is nothing to keep up; who has joined meanwhile has one.
+        let joining = self.0.joining.lock().await;
+        if self.running_in(&space).is_none() {
+            self.0.engine.command(Command::LeaveSpace { space }).await?;
+        }
+        drop(joining);
         let folder = self.free_name(name.as_deref().or(Some(&welcome.space_name)), &path)?;
         Ok(Joined { folder, space, path, host: welcome.host_name, meeting: Some(found?) })
     }
@@ -159,6 +163,10 @@ impl Node {
             warn!(space = space.short(), "a folder is joined before its host has told what it has");
             None
         };
+        // To look takes a while, in which somebody may have joined with the same invite, or taken the directory.
+        let _one_at_a_time = self.0.joining.lock().await;
+        self.check_invite(invite)?;
+        self.check_place(invite, path)?;
         let name = self.free_name(name.as_deref().or(Some(&welcome.space_name)), path)?;
         self.add_folder(space, path.to_owned(), name.clone(), false).await?;
         Ok(Joined { folder: name, space, path: path.to_owned(), host: welcome.host_name, meeting })

@@ -409,3 +409,27 @@ fn what_is_deleted_in_a_directory_that_a_peer_moves_meanwhile_is_deleted_where_i
     assert_eq!(there, ["d", "d/stays"], "without a scan");
     folder.agrees();
 }
+
+#[test]
+fn what_is_deleted_in_directories_that_a_peer_swaps_meanwhile_is_deleted_where_it_is_then() {
+    for here in ["a", "b"] {
+        let mut folder = Folder::new();
+        for name in ["a/stays", "b/stays"] {
+            folder.put(name, format!("this was {name}\n"));
+        }
+        folder.put(&format!("{here}/gone"), "gone\n");
+        folder.rest();
+        let docs = ["a", "b"].map(|name| folder.doc(name));
+        fs::remove_file(folder.at(&format!("{here}/gone"))).expect("removes");
+        folder.hint(&format!("{here}/gone"));
+        folder.device.mono_ms += limits::SETTLE_MS;
+        folder.rounds.round(&mut folder.device).expect("the engine runs");
+        for (doc, name) in docs.into_iter().zip(["b", "a"]) {
+            folder.change_elsewhere(doc, &[EntryOp::Name(name.into())]);
+        }
+        folder.rest();
+        let there: Vec<String> = folder.shown().into_keys().collect();
+        assert_eq!(there, ["a", "a/stays", "b", "b/stays"], "without a scan, of {here}");
+        folder.agrees();
+    }
+}

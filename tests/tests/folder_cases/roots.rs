@@ -159,6 +159,7 @@ fn homes_and_whole_file_systems_are_no_folders_unless_somebody_insists() {
     assert_eq!(code(&["share", text]), Some(6), "a home directory");
     assert_eq!(code(&["share", dir.path().to_str().expect("is text")]), Some(6), "one with a home in it");
     assert_eq!(code(&["daemon", "status"]), Some(4), "nothing was started for that");
-    assert_eq!(code(&["share", "/", "--force"]), Some(2), "it holds our own state");
+    assert_eq!(code(&["share", "/", "--force"]), Some(2), "nobody means that one");
     assert_eq!(code(&["share", text, "--force"]), Some(0));
+    assert_eq!(code(&["share", text]), Some(0), "another invite");
 }

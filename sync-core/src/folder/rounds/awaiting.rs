@@ -56,18 +56,23 @@ impl Rounds {
     /// What is to be looked at below a directory moves with it: under its old path nobody would find it, and a file that was
     /// deleted there would count as there until the next scan.
     pub(super) fn follow_moved(&mut self, mut before: Vec<(DocId, RelPath)>) {
-        // What moved within a directory that moved, too, is in none of its paths any more.
+        // The nearest directory that moved knows where a path is now, whatever those above it did.
         before.sort_by_key(|(_, path)| std::cmp::Reverse(path.components().len()));
-        for (doc, from) in before {
-            let now = lock(&self.parts.base).path_of(&doc);
-            let Some(to) = now.filter(|to| *to != from) else { continue };
-            let below: Vec<RelPath> =
-                self.dirty.keys().filter(|dirty| from.contains(dirty) && **dirty != from).cloned().collect();
-            for path in below {
-                let Some(dirty) = self.dirty.remove(&path) else { continue };
+        let mut moved = Vec::new();
+        {
+            let base = lock(&self.parts.base);
+            for path in self.dirty.keys() {
+                let near = before.iter().find(|(_, from)| from.contains(path) && from != path);
+                let Some((from, to)) = near.and_then(|(doc, from)| Some((from, base.path_of(doc)?))) else { continue };
                 let rest = &path.components()[from.components().len()..];
-                self.dirty.entry(rest.iter().fold(to.clone(), |path, name| path.join(name))).or_insert(dirty);
+                moved.push((path.clone(), rest.iter().fold(to, |path, name| path.join(name))));
             }
+        }
+        // All leave before any arrives: directories may have changed places.
+        let leave = |(from, to)| Some((to, self.dirty.remove(&from)?));
+        let arriving: Vec<(RelPath, Dirty)> = moved.into_iter().filter_map(leave).collect();
+        for (path, dirty) in arriving {
+            self.dirty.entry(path).or_insert(dirty);
         }
     }
 

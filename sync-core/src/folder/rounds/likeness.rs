@@ -33,6 +33,12 @@ impl<'a> Lines<'a> {
         Self { counts, bytes: text.len() }
     }
 
+    /// Whether their lengths allow it.
+    const fn may_be_alike(&self, other: &Self) -> bool {
+        let (less, more) = if self.bytes < other.bytes { (self.bytes, other.bytes) } else { (other.bytes, self.bytes) };
+        less * 1000 >= more * limits::ALIKE_THOUSANDTHS
+    }
+
     /// How much of the larger text both have, in thousandths.
     fn likeness(&self, other: &Self) -> usize {
         let both = |(line, count): (&&str, &usize)| {
@@ -80,42 +86,58 @@ impl Rounds {
                 old.insert(doc, text);
             }
         }
-        Ok(self.pair(made, &new, &old))
+        let places: BTreeMap<DocId, (Option<DocId>, String)> = {
+            let base = lock(&self.parts.base);
+            let place = |doc: &DocId| base.row(doc).map(|row| (*doc, (row.parent, row.name.clone())));
+            old.keys().filter_map(place).collect()
+        };
+        Ok(pair(made, &new, &old, &places))
     }
+}
 
-    /// The most alike first; of equals those that kept their name, then their directory.
-    fn pair(&self, made: &[Made], new: &BTreeMap<usize, &str>, old: &BTreeMap<DocId, String>) -> Vec<(usize, Moved)> {
-        let base = lock(&self.parts.base);
-        let old: Vec<(DocId, Lines<'_>)> = old.iter().map(|(doc, text)| (*doc, Lines::of(text))).collect();
-        let mut pairs = Vec::new();
-        for (index, text) in new {
-            let lines = Lines::of(text);
-            let Made { into, name, .. } = &made[*index];
-            for (doc, old) in &old {
-                let likeness = lines.likeness(old);
-                if likeness >= limits::ALIKE_THOUSANDTHS {
-                    let row = base.row(doc);
-                    let same_name = row.is_some_and(|row| row.name == *name);
-                    let same_dir = row.is_some_and(|row| matches!(into, Within::Known(dir) if *dir == row.parent));
-                    pairs.push(((likeness, same_name, same_dir), *index, *doc));
-                }
+/// The most alike first; of equals those that kept their name, then their directory.
+fn pair(
+    made: &[Made],
+    new: &BTreeMap<usize, &str>,
+    old: &BTreeMap<DocId, String>,
+    places: &BTreeMap<DocId, (Option<DocId>, String)>,
+) -> Vec<(usize, Moved)> {
+    let old: Vec<(DocId, Lines<'_>)> = old.iter().map(|(doc, text)| (*doc, Lines::of(text))).collect();
+    let mut compared = 0;
+    let mut pairs = Vec::new();
+    for (index, text) in new {
+        let lines = Lines::of(text);
+        let Made { into, name, .. } = &made[*index];
+        for (doc, old) in old.iter().filter(|(_, old)| lines.may_be_alike(old)) {
+            compared += lines.bytes;
+            // What is beyond is told by its bytes only.
+            let likeness = if compared <= limits::ALIKE_BYTES_MAX { lines.likeness(old) } else { 0 };
+            if likeness >= limits::ALIKE_THOUSANDTHS {
+                let place = places.get(doc);
+                let same_name = place.is_some_and(|(_, was)| was == name);
+                let same_dir = place.is_some_and(|(was, _)| matches!(into, Within::Known(dir) if dir == was));
+                pairs.push(((likeness, same_name, same_dir), *index, *doc));
             }
         }
-        pairs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-        let (mut taken, mut moved) = (BTreeSet::new(), BTreeMap::new());
-        for (_, index, doc) in pairs {
-            if !moved.contains_key(&index) && taken.insert(doc) {
-                let Made { into, name, found } = &made[index];
-                moved.insert(index, Moved { doc, into: *into, name: name.clone(), found: *found });
-            }
-        }
-        moved.into_iter().collect()
     }
+    pairs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
+    let (mut taken, mut moved) = (BTreeSet::new(), BTreeMap::new());
+    for (_, index, doc) in pairs {
+        if !moved.contains_key(&index) && taken.insert(doc) {
+            let Made { into, name, found } = &made[index];
+            moved.insert(index, Moved { doc, into: *into, name: name.clone(), found: *found });
+        }
+    }
+    moved.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        folder::{Found, FoundKind},
+        store::row::Stat,
+    };
 
     fn likeness(a: &str, b: &str) -> usize {
         let (forth, back) = (Lines::of(a).likeness(&Lines::of(b)), Lines::of(b).likeness(&Lines::of(a)));
@@ -133,5 +155,20 @@ mod tests {
         assert_eq!(likeness("aaaa\n", "aaaa\naaaa\naaaa\naaaa\n"), 250, "each line counts as often as it is there");
         assert_eq!(likeness("", ""), 0);
         assert_eq!(likeness("no end", "no end\n"), 0);
+        let may = |a: &str, b: &str| Lines::of(a).may_be_alike(&Lines::of(b));
+        assert!(may("12", "1234") && may("1234", "12") && !may("12", "12345") && !may("12345", "12"));
+    }
+
+    #[test]
+    fn so_many_bytes_of_texts_are_compared_and_no_more() {
+        let stat = Stat { size: 1, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode: 1, device: 1, exec: false };
+        let found = Found { kind: FoundKind::File, stat };
+        let made = ["1", "2"].map(|name| Made { into: Within::Known(None), name: name.into(), found });
+        for (over, pairs) in [(0, 2), (1, 1)] {
+            let texts = [("a", limits::ALIKE_BYTES_MAX - 100), ("b", 100 + over)].map(|(line, len)| line.repeat(len));
+            let new = BTreeMap::from([(0, texts[0].as_str()), (1, texts[1].as_str())]);
+            let old = BTreeMap::from([(DocId([1; 32]), texts[0].clone()), (DocId([2; 32]), texts[1].clone())]);
+            assert_eq!(pair(&made, &new, &old, &BTreeMap::new()).len(), pairs, "{over} bytes more");
+        }
     }
 }
