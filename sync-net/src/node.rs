@@ -163,6 +163,7 @@ impl NodeBuilder {
             fetcher: Arc::new(fetcher),
             running: Mutex::default(),
             joining: tokio::sync::Mutex::default(),
+            visits: joining::Visits::default(),
             background: Mutex::new(background),
             thread: Mutex::new(Some(thread)),
             clock,
@@ -197,6 +198,8 @@ struct Inner {
     running: Mutex<BTreeMap<u32, FolderHandle>>,
     /// Held while a folder is bound to a directory and a space, or a space without one is left.
     joining: tokio::sync::Mutex<()>,
+    /// Who looks at a space before there is a folder of it.
+    visits: joining::Visits,
     background: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     clock: Clock,

@@ -13,6 +13,7 @@ mod forks;
 mod fs_conformance;
 mod fuzz_inputs;
 mod history;
+mod holding;
 mod hostile;
 mod kill_points;
 mod limits;

@@ -1,7 +1,7 @@
 //! History, conflicts and the question why, through real daemons: what was there comes back, and what both sides did is
 //! settled on every device.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::SystemTime};
 
 use serde_json::Value;
 use sync_core::limits;
@@ -377,12 +377,21 @@ fn lines_that_both_sides_changed_are_listed_and_settled_in_every_way() {
     }
     let merged = read(&a, "merge.txt");
     assert_eq!(merged, format!("one\n{}three\n", conflict["merged"].as_str().expect("a text")));
+    let decided = SystemTime::now();
     for (name, keep) in names.into_iter().zip(["mine", "theirs", "both", "merge"]) {
         resolve(&a, name, keep);
     }
     together(&a, &b);
     assert_eq!((conflicts(&a), conflicts(&b)), (vec![], vec![]));
     assert!(counts(&a, 0) && counts(&b, 0));
+    let time = |daemon: &Daemon, name: &str| {
+        let found = fs::metadata(daemon.folder.join(name)).expect("is there");
+        found.modified().expect("has a time")
+    };
+    for name in ["mine.txt", "theirs.txt", "both.txt"] {
+        assert!(time(&a, name) >= decided, "{name} has the time of the decision");
+        assert_eq!(time(&a, name), time(&b, name));
+    }
     for daemon in [&a, &b] {
         assert_eq!(read(daemon, "mine.txt"), "one\ntwo is of a\nthree\n");
         assert_eq!(read(daemon, "theirs.txt"), "one\ntwo is of b\nthree\n");

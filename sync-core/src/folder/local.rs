@@ -61,6 +61,24 @@ pub struct Local {
     pub away: Vec<DocId>,
 }
 
+impl Local {
+    /// Forgets, for now, things that were made, by their indices, with all that is in them, and entries that moved.
+    pub(super) fn forget(&mut self, made: &BTreeSet<usize>, moved: &BTreeSet<DocId>) {
+        self.moved.retain(|entry| !moved.contains(&entry.doc));
+        self.touched.retain(|(doc, _)| !moved.contains(doc));
+        let left = |into: Into| match into {
+            Into::Known(_) => into,
+            Into::Made(above) => Into::Made(above - made.range(..above).count()),
+        };
+        for entry in &mut self.moved {
+            entry.into = left(entry.into);
+        }
+        let all = std::mem::take(&mut self.made).into_iter().enumerate();
+        let kept = all.filter(|(index, _)| !made.contains(index)).map(|(_, one)| Made { into: left(one.into), ..one });
+        self.made = kept.collect();
+    }
+}
+
 /// Tells from the looks what the user did.
 #[must_use]
 pub fn local(base: &Base, looks: Looks) -> Local {

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Base, FoundKind, Fs, FsError, Ignored,
     ingest::{LoadError, load},
-    observe::{Appeared, Observer, kind_of},
+    observe::{Appeared, Looks, Observer, kind_of},
 };
 use crate::{
     doc::entry::{Content, Entry, Kind},
     history::{HistoryError, Library, past::Past},
     ids::{ContentHash, DocId},
+    limits,
     tree::{RelPath, check_link},
 };
 
@@ -98,26 +99,33 @@ type Look = (BTreeMap<RelPath, FoundKind>, Ignored, Vec<RelPath>);
 /// What a folder would see in the directory, by its rules, and these.
 fn look(fs: &dyn Fs) -> Result<Look, UniteError> {
     let (base, mut ignored) = (Base::default(), Ignored::default());
-    loop {
-        let mut observer = Observer::new(fs, &base, &ignored, BTreeSet::new());
-        observer.directory(None, &RelPath::root())?;
-        let looks = observer.finish();
+    let mut looks = look_once(fs, &base, &ignored)?;
+    // Rules are read where nothing ignores them, so each look has those of a level more. Where a look more than there are
+    // levels still finds new ones, somebody is writing them.
+    for _ in 0..limits::TREE_DEPTH_MAX {
         let mut changed = false;
         for dir in &looks.ignore_files {
             changed |= ignored.load(fs, dir);
         }
-        // Rules are read where nothing ignores them, so each look has those of a level more.
         if !changed {
-            let mut here = BTreeMap::new();
-            for (_, appeared) in looks.appeared {
-                gather(&mut here, &RelPath::root(), appeared);
-            }
-            // A link that leads out stays here, as a problem of the folder.
-            let leads_out = |path: &RelPath| fs.read_link(path).is_ok_and(|target| check_link(path, &target).is_err());
-            here.retain(|path, found| *found != FoundKind::Link || !leads_out(path));
-            return Ok((here, ignored, looks.problems.into_iter().map(|problem| problem.path).collect()));
+            break;
         }
+        looks = look_once(fs, &base, &ignored)?;
     }
+    let mut here = BTreeMap::new();
+    for (_, appeared) in looks.appeared {
+        gather(&mut here, &RelPath::root(), appeared);
+    }
+    // A link that leads out stays here, as a problem of the folder.
+    let leads_out = |path: &RelPath| fs.read_link(path).is_ok_and(|target| check_link(path, &target).is_err());
+    here.retain(|path, found| *found != FoundKind::Link || !leads_out(path));
+    Ok((here, ignored, looks.problems.into_iter().map(|problem| problem.path).collect()))
+}
+
+fn look_once(fs: &dyn Fs, base: &Base, ignored: &Ignored) -> Result<Looks, UniteError> {
+    let mut observer = Observer::new(fs, base, ignored, BTreeSet::new());
+    observer.directory(None, &RelPath::root())?;
+    Ok(observer.finish())
 }
 
 fn gather(here: &mut BTreeMap<RelPath, FoundKind>, dir: &RelPath, appeared: Appeared) {

@@ -1,8 +1,10 @@
 //! Joining a folder: the invite, the first look at what is on both sides, and the folder.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -23,7 +25,7 @@ use sync_core::{
 use tracing::warn;
 
 use super::{Node, WAIT_TICK, existing_dir, past::blocking};
-use crate::{error::NodeError, folder::check_untaken, invite::Invite, join};
+use crate::{actor::lock, error::NodeError, folder::check_untaken, invite::Invite, join};
 
 /// How long a joiner looks for what its host has, before it joins without having told what meets.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,6 +88,42 @@ impl Meeting {
     }
 }
 
+/// How many look at each space that has no folder here, or not yet.
+pub(super) type Visits = Mutex<BTreeMap<SpaceId, usize>>;
+
+/// One of those. It also ends when whoever asked for it is gone; the space is then left at the next start.
+struct Visit<'a> {
+    visits: &'a Visits,
+    space: SpaceId,
+}
+
+impl<'a> Visit<'a> {
+    fn new(visits: &'a Visits, space: SpaceId) -> Self {
+        *lock(visits).entry(space).or_default() += 1;
+        Self { visits, space }
+    }
+
+    /// Ends it. Says whether it was the last of its space.
+    fn end(self) -> bool {
+        let visits = self.visits;
+        let space = self.space;
+        drop(self);
+        !lock(visits).contains_key(&space)
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let mut visits = lock(self.visits);
+        if let Some(count) = visits.get_mut(&self.space) {
+            *count -= 1;
+            if *count == 0 {
+                visits.remove(&self.space);
+            }
+        }
+    }
+}
+
 impl Node {
     /// Joins the folder of an invite and keeps it in this directory, which is made where it is not there. Both sides are
     /// united: nothing is deleted, and where they differ both versions stay.
@@ -98,7 +136,10 @@ impl Node {
         std::fs::create_dir_all(dir)
             .map_err(|error| NodeError::Directory { path: dir.to_owned(), reason: error.to_string() })?;
         let path = existing_dir(dir)?;
-        let joined = self.join_at(invite, &path, name).await;
+        let joined = match self.check_place(invite, &path) {
+            Ok(()) => self.visit(invite.space(), self.join_at(invite, &path, name)).await,
+            Err(error) => Err(error),
+        };
         if joined.is_err() && made {
             // Only if it is still empty: it was not there before.
             let _kept_if_used = std::fs::remove_dir(&path);
@@ -115,23 +156,34 @@ impl Node {
         self.check_invite(invite)?;
         let path = if dir.exists() { existing_dir(dir)? } else { dir.to_owned() };
         self.check_place(invite, &path)?;
+        self.visit(invite.space(), self.try_join_at(invite, path, name)).await
+    }
+
+    async fn try_join_at(&self, invite: &Invite, path: PathBuf, name: Option<String>) -> Result<Joined, NodeError> {
         let (welcome, host) = self.enter(invite).await?;
         let space = invite.space();
-        let found = match self.catch_up(space).await {
-            Ok(true) => self.meeting(space, &path, limits::MEETING_BYTES_TRIED_MAX).await,
-            Ok(false) => {
-                Err(NodeError::Unreachable { peer: host.short(), source: "it did not tell in time what it has".into() })
-            }
-            Err(error) => Err(error),
-        };
-        // Without a folder there is nothing to keep up; who has joined meanwhile has one.
-        let joining = self.0.joining.lock().await;
-        if self.running_in(&space).is_none() {
-            self.0.engine.command(Command::LeaveSpace { space }).await?;
+        if !self.catch_up(space).await? {
+            let source = "it did not tell in time what it has".into();
+            return Err(NodeError::Unreachable { peer: host.short(), source });
         }
-        drop(joining);
+        let meeting = Some(self.meeting(space, &path, limits::MEETING_BYTES_TRIED_MAX).await?);
         let folder = self.free_name(name.as_deref().or(Some(&welcome.space_name)), &path)?;
-        Ok(Joined { folder, space, path, host: welcome.host_name, meeting: Some(found?) })
+        Ok(Joined { folder, space, path, host: welcome.host_name, meeting })
+    }
+
+    /// Does something in a space that has no folder here, or not yet. When the last that does so is done and there is still
+    /// no folder, the space is left: there is nothing to keep up then.
+    async fn visit<T>(&self, space: SpaceId, work: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
+        let visit = Visit::new(&self.0.visits, space);
+        let done = work.await;
+        let _one_at_a_time = self.0.joining.lock().await;
+        let is_last = visit.end();
+        if is_last && self.running_in(&space).is_none() && self.space_row(&space).is_ok() {
+            let left = self.0.engine.command(Command::LeaveSpace { space }).await;
+            // What went wrong before comes first.
+            return done.and_then(|done| left.map(|_| done).map_err(Into::into));
+        }
+        done
     }
 
     fn check_invite(&self, invite: &Invite) -> Result<(), NodeError> {
@@ -150,7 +202,6 @@ impl Node {
     }
 
     async fn join_at(&self, invite: &Invite, path: &Path, name: Option<String>) -> Result<Joined, NodeError> {
-        self.check_place(invite, path)?;
         let (welcome, _) = self.enter(invite).await?;
         let space = invite.space();
         let meeting = if is_bare(path) {

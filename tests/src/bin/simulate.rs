@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "what it finds is its output")]
 
 use std::{
+    collections::BTreeMap,
     num::NonZero,
     process::ExitCode,
     sync::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use sync_tests::sim::{
+    cases::{self, Drawn},
     plant::{TABLE, first_find},
     world::{self, Totals},
 };
@@ -76,6 +78,7 @@ fn plants(seeds_max: u64) -> ExitCode {
 fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {
     let next = AtomicU64::new(0);
     let found = Mutex::new((Totals::default(), 0));
+    let drawn = Mutex::new(BTreeMap::<Drawn, u64>::new());
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..cores {
@@ -91,6 +94,8 @@ fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {
                     let violation = match run {
                         Ok(outcomes) => {
                             found.0.add(&outcomes.totals);
+                            let mut drawn = drawn.lock().expect("nothing panics while it holds the lock");
+                            outcomes.drawn.into_iter().for_each(|came| *drawn.entry(came).or_default() += 1);
                             outcomes.violation.map(|violation| violation.to_string())
                         }
                         Err(_) => Some(format!("seed {seed} with {peers} devices: a panic")),
@@ -113,5 +118,12 @@ fn sweep(first: u64, count: u64, peers: usize) -> ExitCode {
          {} commits, {} rounds of healing, {} words for what was held",
         totals.steps, totals.faults, totals.commits, totals.heal_rounds, totals.words,
     );
+    let drawn = drawn.into_inner().expect("all threads are done");
+    let seeds_with: Vec<String> = drawn.iter().map(|(came, seeds)| format!("{came:?} {seeds}")).collect();
+    println!("seeds that drew: {}", seeds_with.join(", "));
+    let missing: Vec<Drawn> = cases::all().into_iter().filter(|of| !drawn.contains_key(of)).collect();
+    if !missing.is_empty() {
+        println!("not drawn by any: {missing:?}");
+    }
     if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,6 +12,7 @@ use sync_core::{
     commit::SecretKey,
     doc::entry::{Content, Entry},
     engine::{Command, Effect, Engine, Input, Now, SessionId, Ticket},
+    folder::{FoundKind, Ignored},
     history::{HistoryError, Library, Shelf},
     ids::{ContentHash, DocId, InstallEpoch},
     member::Role,
@@ -23,6 +24,9 @@ use sync_core::{
 
 use super::{peer::Peer, rng::Rng, world::World};
 use crate::disk::Seen;
+
+/// Where users say what is ignored.
+const IGNORE_FILE: &str = ".kithignore";
 
 /// Something did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,30 +141,52 @@ impl World {
                 return Err(format!("the folder of {index} does not run"));
             }
         }
-        let is_shown = |index: &usize| self.peers[*index].has_folder && !self.peers[*index].reads_only;
-        let shown: Vec<usize> = (0..self.peers.len()).filter(is_shown).collect();
         let lacking = self.paths_of(&gone.into_values().flatten().collect())?;
-        for pair in shown.windows(2) {
-            let (a, b) = (self.peers[pair[0]].fs.tree(), self.peers[pair[1]].fs.tree());
-            let mut differs = a.iter().filter(|(path, seen)| b.get(*path) != Some(*seen));
-            let mut missing = b.iter().filter(|(path, seen)| a.get(*path) != Some(*seen));
-            // What stands where a link is that leads out of the folder cannot be shown there.
-            let foreign =
-                |path: &PathBuf| [&a, &b].iter().any(|tree| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
-            let is_synced =
-                |(path, _): &(&PathBuf, &Seen)| !is_left_alone(path) && !foreign(path) && !lacking.contains(*path);
-            let differs = differs.find(is_synced).or_else(|| missing.find(is_synced));
-            if let Some((path, _)) = differs {
-                let (left, right) = (a.get(path), b.get(path));
-                let based = |index: usize| self.peers[index].based(path);
-                let (left_base, right_base) = (based(pair[0]), based(pair[1]));
-                return Err(format!(
-                    "{path:?} on {} is {left:?}, base {left_base:?}, on {} {right:?}, base {right_base:?}",
-                    pair[0], pair[1]
-                ));
-            }
-        }
-        Ok(())
+        let shown: Vec<usize> = self.shown(false).collect();
+        shown.windows(2).try_for_each(|pair| self.trees_are_equal(pair[0], pair[1], &lacking))
+    }
+
+    /// The same of the disks of devices that may only read, beside one that may write.
+    pub(super) fn differences_of_readers(&self) -> Result<(), String> {
+        let Some(writer) = self.shown(false).next() else { return Ok(()) };
+        self.shown(true).try_for_each(|reader| self.trees_are_equal(writer, reader, &BTreeSet::new()))
+    }
+
+    /// Devices with a folder, that may only read or that may write.
+    fn shown(&self, reads_only: bool) -> impl Iterator<Item = usize> {
+        let is_shown = move |index: &usize| self.peers[*index].has_folder && self.peers[*index].reads_only == reads_only;
+        (0..self.peers.len()).filter(is_shown)
+    }
+
+    /// Tells the first thing in which two disks differ, but for what is never synced and what is lacking.
+    fn trees_are_equal(&self, left: usize, right: usize, lacking: &BTreeSet<PathBuf>) -> Result<(), String> {
+        let sides = [left, right].map(|index| (self.peers[index].fs.tree(), self.peers[index].rules()));
+        let [(a, _), (b, _)] = &sides;
+        // What stands where a link is that leads out of the folder cannot be shown there.
+        let foreign = |path: &Path| sides.iter().any(|(tree, _)| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
+        let ignored = |path: &Path| sides.iter().any(|(tree, rules)| is_ignored(rules, path, tree.get(path)));
+        // A directory that others deleted stays with what is never synced.
+        let stays = |path: &Path| {
+            sides.iter().any(|(tree, rules)| {
+                let mut below = tree.range(path.to_owned()..).take_while(|(below, _)| below.starts_with(path));
+                below.any(|(below, seen)| is_ignored(rules, below, Some(seen)) || is_foreign(below, seen))
+            })
+        };
+        let differs = |path: &&PathBuf| {
+            a.get(*path) != b.get(*path)
+                && !is_left_alone(path)
+                && !foreign(path)
+                && !lacking.contains(*path)
+                && !ignored(path)
+                && !stays(path)
+        };
+        let Some(path) = a.keys().chain(b.keys()).find(differs) else { return Ok(()) };
+        let (left_base, right_base) = (self.peers[left].based(path), self.peers[right].based(path));
+        Err(format!(
+            "{path:?} on {left} is {:?}, base {left_base:?}, on {right} {:?}, base {right_base:?}",
+            a.get(path),
+            b.get(path)
+        ))
     }
 
     /// Contents that folders wait for, by device, and that are nowhere any more: a large file is only in files, and all
@@ -492,11 +518,21 @@ fn is_left_alone(path: &Path) -> bool {
     name.is_some_and(|name| name.ends_with(".swp") || name.starts_with(".#"))
 }
 
+/// The path as the folder has it.
+fn rel_path(path: &Path) -> RelPath {
+    let components = path.components().map(|component| component.as_os_str().to_string_lossy().into_owned());
+    RelPath::from_components(components.collect())
+}
+
 /// A link that leads out of the folder stays where its user made it.
 fn is_foreign(path: &Path, seen: &Seen) -> bool {
     let Seen::Link(target) = seen else { return false };
-    let components = path.components().map(|component| component.as_os_str().to_string_lossy().into_owned());
-    check_link(&RelPath::from_components(components.collect()), &target.to_string_lossy()).is_err()
+    check_link(&rel_path(path), &target.to_string_lossy()).is_err()
+}
+
+/// Whether rules say that a path stays where it is.
+fn is_ignored(rules: &Ignored, path: &Path, seen: Option<&Seen>) -> bool {
+    rules.covers(&rel_path(path), matches!(seen, Some(Seen::Dir)))
 }
 
 /// Whether a content is there, or one that it was merged into.
@@ -520,6 +556,17 @@ fn take(engine: &mut Engine, now: Now, inputs: Vec<Input>) -> Result<(), String>
 }
 
 impl Peer {
+    /// What the folder ignores, by the files that are there now.
+    fn rules(&self) -> Ignored {
+        let mut rules = Ignored::default();
+        for (path, kind) in self.fs.paths() {
+            if let Some((dir, IGNORE_FILE)) = path.split().filter(|_| kind == FoundKind::File) {
+                rules.load(&self.fs, &dir);
+            }
+        }
+        rules
+    }
+
     /// What the base has at a path.
     fn based(&self, path: &std::path::Path) -> Vec<(DocId, bool)> {
         let Some(base) = self.process.as_ref().and_then(|process| process.base.lock().ok()) else { return Vec::new() };

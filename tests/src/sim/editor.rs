@@ -3,6 +3,7 @@
 //! An [`Action`] is what somebody means to do; its steps are the system calls that programs make for it. A [`Job`] takes
 //! one step at a time and gives up as a program does when a step fails. [`random_action`] picks something sensible.
 
+mod odd;
 mod random;
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,14 @@ use std::collections::VecDeque;
 
 use sync_core::{folder::FoundKind, tree::RelPath};
 
-pub use self::random::{new_bytes, random_action};
-use super::fs::{OpenHow, SimFs, UserOp};
+pub use self::{
+    odd::{buffer, odd_action, stale_save},
+    random::{new_bytes, random_action},
+};
+use super::{
+    cases::Drawn,
+    fs::{OpenHow, SimFs, UserOp},
+};
 
 /// How a program replaces what is in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +133,8 @@ pub enum Action {
         /// Its text.
         target: String,
     },
+    /// System calls, whose open files are numbered from 0 on, and less than [`FDS_PER_ACTION`].
+    Calls(Vec<UserOp>),
     /// Many at once, as a version control system does when another branch is taken.
     Burst(Vec<Self>),
 }
@@ -170,6 +179,7 @@ impl Action {
             Self::Link { path, target } => {
                 vec![UserOp::MakeLink { path: path.clone(), target: target.clone() }]
             }
+            Self::Calls(ops) => ops.iter().map(|op| op.clone().numbered_from(fd)).collect(),
             Self::Burst(actions) => {
                 actions.iter().zip(0..).flat_map(|(action, nth)| action.steps(fd + nth * FDS_PER_ACTION)).collect()
             }
@@ -188,6 +198,25 @@ impl Action {
         }
     }
 
+    /// What of [`cases`](super::cases) this is, on such a file system.
+    #[must_use]
+    pub fn draws(&self, fs: &SimFs) -> Vec<Drawn> {
+        match self {
+            Self::Save(save) => save.draws(),
+            Self::Append { .. } => vec![Drawn::Appended],
+            Self::SetExec { .. } => vec![Drawn::Exec],
+            Self::MakeDirs(_) => vec![Drawn::NewDirectories],
+            Self::Rename { from, to } => renames(fs, from, to),
+            Self::Swap { .. } => vec![Drawn::Swap],
+            Self::Delete(paths) if !paths.is_empty() => vec![Drawn::Deleted],
+            Self::Recreate { .. } => vec![Drawn::Recreated],
+            Self::Copy { .. } => vec![Drawn::Copied],
+            Self::Link { .. } => vec![Drawn::Link],
+            Self::Burst(actions) => actions.iter().flat_map(|action| action.draws(fs)).collect(),
+            Self::Delete(_) | Self::Touch(_) | Self::Calls(_) => vec![],
+        }
+    }
+
     /// How many numbers of open files it takes.
     #[must_use]
     pub fn fds(&self) -> u64 {
@@ -202,6 +231,20 @@ impl Action {
 fn beside(path: &RelPath, before: &str, after: &str) -> RelPath {
     let (dir, name) = path.split().expect("a file has a name");
     dir.join(&format!("{before}{name}{after}"))
+}
+
+/// What a rename changes: the directory, the name, or only its letters.
+fn renames(fs: &SimFs, from: &RelPath, to: &RelPath) -> Vec<Drawn> {
+    let (Some((from_dir, from_name)), Some((to_dir, to_name))) = (from.split(), to.split()) else { return vec![] };
+    let mut drawn = Vec::new();
+    if from_dir != to_dir {
+        drawn.push(if fs.read(from).is_some() { Drawn::Moved } else { Drawn::MovedDirectory });
+    }
+    if from_name != to_name {
+        let is_case = from_name.to_lowercase() == to_name.to_lowercase();
+        drawn.push(if is_case { Drawn::CaseRename } else { Drawn::Renamed });
+    }
+    drawn
 }
 
 fn rename(from: &RelPath, to: &RelPath) -> UserOp {
@@ -229,6 +272,19 @@ fn in_pieces(fd: u64, path: &RelPath, pieces: impl Iterator<Item = Vec<u8>>) -> 
 }
 
 impl Save {
+    fn draws(&self) -> Vec<Drawn> {
+        let how = match self.editor {
+            Editor::Plain | Editor::Code | Editor::Slow | Editor::Late => vec![Drawn::Truncated],
+            Editor::VimInPlace => vec![Drawn::Truncated, Drawn::Backup],
+            Editor::Nano => vec![Drawn::Truncated, Drawn::Lock],
+            Editor::Vim => vec![Drawn::Backup],
+            Editor::JetBrains => vec![Drawn::Backup, Drawn::RenamedOver],
+            Editor::Emacs => vec![Drawn::RenamedOver, Drawn::Lock],
+            Editor::Sed => vec![Drawn::RenamedOver],
+        };
+        if self.old.is_some() { [how, vec![Drawn::Lines]].concat() } else { vec![Drawn::NewFile] }
+    }
+
     fn steps(&self, fd: u64) -> Vec<UserOp> {
         let Self { path, old, bytes, editor } = self;
         match (editor, old) {

@@ -3,9 +3,10 @@
 //! [`world`] runs some devices against each other: first with faults, as a [`profile`] draws them from the seed, then
 //! healed; [`check`] says what must hold. Its parts are [`disk`], a file on a disk that fails and loses power ([`image`] is
 //! what such a disk holds, [`replay`] makes the disk of every moment of a recording), [`fs`], a file system with users and
-//! a watcher, and [`editor`], what users do to it. Nothing here reads a clock or the machine's randomness, and nothing here
+//! a watcher, and [`editor`], what users do to it; [`cases`] says which cases that brings about. Nothing here reads a clock or the machine's randomness, and nothing here
 //! is a stand-in for code of ours, but for the transport of frames and of contents.
 
+pub mod cases;
 pub mod check;
 mod check_fork;
 mod check_model;

@@ -23,7 +23,7 @@ use sync_core::{
     ids::{ContentHash, DeviceId, ReplicaId, SpaceId},
     member::Role,
     store::{Edit, Snapshot, Store, StoreError, Write, row::FolderRow},
-    tree::Folds,
+    tree::{Folds, RelPath},
 };
 
 use super::{
@@ -50,6 +50,8 @@ pub struct Peer {
     pub(crate) process: Option<Process>,
     /// What an editor is in the middle of.
     pub(crate) typing: Option<Job>,
+    /// What an editor has loaded and not saved yet.
+    pub(crate) buffer: Option<(RelPath, Vec<u8>)>,
     /// Logs as far as they were acknowledged: to the folder as durable, or to a peer.
     pub(crate) acked: BTreeMap<ReplicaId, u64>,
     /// Whether the store was put back to an older state: promises from after it do not bind.
@@ -94,6 +96,7 @@ impl Peer {
             boots: 0,
             process: None,
             typing: None,
+            buffer: None,
             acked: BTreeMap::new(),
             restored: false,
             backup: None,
@@ -132,7 +135,7 @@ impl Peer {
         Ok(turned)
     }
 
-    fn folder_row(&self, space: &SpaceId) -> Option<(u32, FolderRow)> {
+    pub(crate) fn folder_row(&self, space: &SpaceId) -> Option<(u32, FolderRow)> {
         let engine = &self.process.as_ref()?.engine;
         let folders = engine.store().read().and_then(|snapshot| snapshot.folders()).ok()?;
         folders.into_iter().find(|(_, row)| row.space == *space)
@@ -178,6 +181,17 @@ impl Peer {
         let stopped = self.hosted(now_ms, space, turned, |host| rounds.recover(host));
         if let Some(process) = self.process.as_mut().filter(|_| stopped.is_some_and(|result| result.is_ok())) {
             process.rounds = Some(rounds);
+        }
+    }
+
+    /// Ends the folder's rounds, as when it is removed.
+    pub(crate) fn close_folder(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.rounds = None;
+            process.base = Arc::default();
+            process.fetches.clear();
+            process.wanted.clear();
+            process.fetched.clear();
         }
     }
 
@@ -239,18 +253,49 @@ impl Peer {
         rounds.is_some_and(|rounds| !rounds.report().held.is_empty())
     }
 
+    /// Whether somebody who may only read took back what waits for bytes of others.
+    pub(crate) fn awaits(&self) -> bool {
+        let rounds = self.process.as_ref().and_then(|process| process.rounds.as_ref());
+        self.reads_only && rounds.is_some_and(|rounds| rounds.held().awaited > 0)
+    }
+
     /// Somebody gives his word for what is held, or refuses it.
     pub(crate) fn decide(&mut self, now_ms: i64, space: &SpaceId, approve: bool) -> Turned {
-        let mut turned = Turned::default();
-        let Some(mut rounds) = self.process.as_mut().and_then(|process| process.rounds.take()) else { return turned };
         let mono_ms = self.now(now_ms).mono_ms;
-        let result = self.hosted(now_ms, space, &mut turned, |host| {
+        self.ask(now_ms, space, |rounds, host| {
             if approve {
                 rounds.approve(mono_ms);
                 return Ok(());
             }
             rounds.reject(host)
-        });
+        })
+    }
+
+    /// Somebody takes back what he changed where he may only read.
+    pub(crate) fn revert(&mut self, now_ms: i64, space: &SpaceId) -> Turned {
+        self.ask(now_ms, space, |rounds, host| rounds.revert(host, &[RelPath::root()]).map(drop))
+    }
+
+    /// Somebody says that no file system that is away comes back.
+    pub(crate) fn let_go(&mut self, now_ms: i64, space: &SpaceId) -> Turned {
+        self.ask(now_ms, space, |rounds, host| {
+            for problem in rounds.report().problems {
+                rounds.let_go(host, &problem.path)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets somebody ask something of the folder.
+    fn ask(
+        &mut self,
+        now_ms: i64,
+        space: &SpaceId,
+        ask: impl FnOnce(&mut Rounds, &mut dyn Host) -> Result<(), Stopped>,
+    ) -> Turned {
+        let mut turned = Turned::default();
+        let Some(mut rounds) = self.process.as_mut().and_then(|process| process.rounds.take()) else { return turned };
+        let result = self.hosted(now_ms, space, &mut turned, |host| ask(&mut rounds, host));
         if let Some(process) = &mut self.process
             && matches!(result, Some(Ok(())))
         {

@@ -3,6 +3,8 @@
 //! [`TABLE`] says for each which seed finds it first; a test runs these seeds, and `simulate plants` makes the table of
 //! `docs/testing.md` anew, with the rules. A seed counts only if it holds without the fault.
 
+use std::collections::BTreeSet;
+
 use sync_core::probe::{Plant, plant};
 
 use super::world::{self, Outcomes};
@@ -67,7 +69,8 @@ pub fn run_with(fault: Plant, seed: u64, peers: usize) -> Outcomes {
         Ok(outcomes) => outcomes,
         // An assertion in the code itself is as good a find.
         Err(_) => {
-            let mut outcomes = Outcomes { trace: [0; 32], totals: world::Totals::default(), violation: None };
+            let mut outcomes =
+                Outcomes { trace: [0; 32], totals: world::Totals::default(), drawn: BTreeSet::new(), violation: None };
             let (what, rule) = (format!("{fault:?}"), "no panic");
             outcomes.violation = Some(super::check::Violation { seed, peers, rule, what });
             outcomes

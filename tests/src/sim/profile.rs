@@ -54,6 +54,12 @@ pub struct Profile {
     pub hold_above: usize,
     /// A device whose disk does not tell so much apart in names.
     pub folding: Option<(usize, Folds)>,
+    /// Of a thousand things that a user does, those that are out of the way ([`odd_action`](super::editor::odd_action)).
+    pub odd: u64,
+    /// Most events that wait for a folder.
+    pub queue_max: Option<usize>,
+    /// Contents that arrive in part, or are others.
+    pub bad_content: u64,
 }
 
 /// How often each kind of step comes, against the others.
@@ -83,6 +89,8 @@ pub struct Weights {
     pub fetch: u64,
     /// A store is restored or copied.
     pub rare: u64,
+    /// Something happens to a disk, a home, a clock.
+    pub odd: u64,
 }
 
 /// Zero half of the time, else up to `most`.
@@ -90,8 +98,8 @@ fn sometimes(rng: &mut Rng, most: u64) -> u64 {
     if rng.chance(500) { 0 } else { 1 + rng.below(most) }
 }
 
-/// The first seeds are those that find planted faults: they are of Linux alone.
-const FOLDING_FROM: u64 = 8;
+/// The first seeds are those that find planted faults: they are of Linux alone, and of what happens every day.
+const PLAIN_SEEDS: u64 = 8;
 
 impl Profile {
     /// The same, with a device on a disk that folds names in some seeds. Its draws are its own, so that the rest of a seed
@@ -99,9 +107,23 @@ impl Profile {
     #[must_use]
     pub fn with_folding(mut self, seed: u64) -> Self {
         let mut rng = Rng::new(seed).fork("a disk that folds names");
-        if seed >= FOLDING_FROM && rng.chance(300) {
+        if seed >= PLAIN_SEEDS && rng.chance(300) {
             let folds = [Folds::ALL, Folds::ALL, Folds { case: true, form: false }, Folds { case: false, form: true }];
             self.folding = Some((rng.index(self.peers), *rng.pick(&folds)));
+        }
+        self
+    }
+
+    /// The same, with things that happen now and then, in most seeds.
+    #[must_use]
+    pub fn with_oddities(mut self, seed: u64) -> Self {
+        let mut rng = Rng::new(seed).fork("what is out of the way");
+        if seed >= PLAIN_SEEDS && rng.chance(800) {
+            self.odd = 100 + rng.below(500);
+            self.weights.user += rng.below(20);
+            self.weights.odd = sometimes(&mut rng, 5);
+            self.queue_max = rng.chance(300).then(|| 1 + rng.index(12));
+            self.bad_content = sometimes(&mut rng, 600);
         }
         self
     }
@@ -126,6 +148,7 @@ impl Profile {
                 gossip: rng.below(12),
                 fetch: 4 + rng.below(8),
                 rare: 1,
+                odd: 0,
             },
             reader: rng.chance(200),
             late_joiner: rng.chance(300),
@@ -146,6 +169,9 @@ impl Profile {
             hours: rng.chance(300),
             hold_above: *rng.pick(&[0, 2, 5, HOLD_ENTRIES_MIN, HOLD_ENTRIES_MIN]),
             folding: None,
+            odd: 0,
+            queue_max: None,
+            bad_content: 0,
         }
     }
 }

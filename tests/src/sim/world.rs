@@ -5,8 +5,11 @@
 
 mod healing;
 mod network;
+mod odd;
 mod processes;
 mod users;
+
+use std::collections::BTreeSet;
 
 use sync_core::{
     commit::SecretKey,
@@ -18,9 +21,10 @@ use sync_core::{
 };
 
 use super::{
+    cases::Drawn,
     check::{Checks, Violation},
     disk::{Call, Failure, Fault},
-    fs::{Config, Crash, SimFs},
+    fs::{Config, Crash, SimFs, WatchFaults},
     net::Net,
     peer::{Peer, Turned, rng_of},
     profile::Profile,
@@ -32,6 +36,8 @@ const START_MS: i64 = 1_780_000_000_000;
 /// Rounds of anti-entropy, each of [`HEAL_STEP_MS`], in which everything must be equal after the last fault.
 const HEAL_ROUNDS: u32 = 60;
 const HEAL_STEP_MS: i64 = 30_000;
+/// How much later events come at most.
+const EVENTS_LATE_NS_MAX: u64 = 3_000_000_000;
 /// After so long a system has written to the disk what programs did not flush: Linux does so with pages that are older
 /// than 30 s, and the folder flushes what is younger than a minute.
 const WRITTEN_OUT_MS: u64 = 40_000;
@@ -57,6 +63,10 @@ pub struct World {
     healing: bool,
     /// Rounds of healing so far.
     heals: u32,
+    /// What came so far.
+    drawn: BTreeSet<Drawn>,
+    /// Devices that lost their home, which joined anew.
+    homes_lost: BTreeSet<usize>,
 }
 
 /// What a run amounted to.
@@ -95,6 +105,8 @@ pub struct Outcomes {
     pub trace: [u8; 32],
     /// What it amounted to.
     pub totals: Totals,
+    /// What it contained.
+    pub drawn: BTreeSet<Drawn>,
     /// What did not hold, if anything.
     pub violation: Option<Violation>,
 }
@@ -118,7 +130,7 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, peers: usize) -> Self {
         let mut rng = Rng::new(seed).fork("world");
-        let profile = Profile::draw(&mut rng, peers).with_folding(seed);
+        let profile = Profile::draw(&mut rng, peers).with_folding(seed).with_oddities(seed);
         let mut world = Self {
             seed,
             profile,
@@ -135,6 +147,8 @@ impl World {
             totals: Totals::default(),
             healing: false,
             heals: 0,
+            drawn: BTreeSet::from([Drawn::Forged]),
+            homes_lost: BTreeSet::new(),
         };
         for index in 0..peers {
             world.add_peer(index);
@@ -151,13 +165,31 @@ impl World {
             crash: if rng.chance(500) { Crash::Ordered } else { Crash::AnySubset },
             user_writes_durable: !self.profile.power || rng.chance(700),
             list_order: rng.below(3),
+            loses_power: self.profile.power,
             folds: self.profile.folding.filter(|(at, _)| *at == index).map(|(_, folds)| folds).unwrap_or_default(),
             ..Config::default()
         };
+        if config.folds.any() {
+            self.drew(Drawn::FoldingDisk);
+        }
         let fs = SimFs::new(config, self.wall_ns(offset), &rng.fork("fs"));
+        fs.set_watch_faults(self.watch_faults());
         let mut peer = Peer::new(index, fs, offset);
         peer.hold_above = self.profile.hold_above;
         self.peers.push(peer);
+    }
+
+    fn watch_faults(&mut self) -> WatchFaults {
+        let (lost_per_mille, doubled_per_mille, delayed_per_mille) = self.profile.watch;
+        if lost_per_mille + doubled_per_mille + delayed_per_mille > 0 {
+            self.drew(Drawn::WatchFaults);
+        }
+        if self.profile.queue_max.is_some() {
+            self.drew(Drawn::Overflow);
+        }
+        let usual = WatchFaults::default();
+        let queue_max = self.profile.queue_max.unwrap_or(usual.queue_max);
+        WatchFaults { lost_per_mille, doubled_per_mille, delayed_per_mille, delay_max_ns: EVENTS_LATE_NS_MAX, queue_max }
     }
 
     fn wall_ns(&self, offset_ms: i64) -> i64 {
@@ -167,7 +199,7 @@ impl World {
     fn run(mut self) -> Outcomes {
         let violation = self.try_run().err();
         self.totals.peer_ms = (self.now_ms - START_MS).unsigned_abs() * self.peers.len() as u64;
-        Outcomes { trace: *self.trace.finalize().as_bytes(), totals: self.totals, violation }
+        Outcomes { trace: *self.trace.finalize().as_bytes(), totals: self.totals, drawn: self.drawn, violation }
     }
 
     fn try_run(&mut self) -> Result<(), Violation> {
@@ -219,6 +251,8 @@ impl World {
     }
 
     fn bind_folder(&mut self, index: usize, caught_up: bool) -> Result<(), Violation> {
+        // Nobody adds what is not there.
+        self.peers[index].fs.replace_root(None);
         let root = self.peers[index].fs.root_identity().ok().flatten().unwrap_or_default();
         let row = FolderRow { space: self.space, path: "/folder".into(), name: "folder".into(), root, caught_up };
         self.command(index, Command::AddFolder { row })?;
@@ -230,10 +264,18 @@ impl World {
 
     /// Lets a device in by the first one that is up; its first catch-up comes with the steps.
     fn join(&mut self, index: usize, role: Role) -> Result<(), Violation> {
+        if !self.peers[index].fs.paths().is_empty() {
+            self.drew(Drawn::LateJoiner);
+        }
+        self.join_with(index, role, 100 + index as u8, InstallEpoch([index as u8; 16]))
+    }
+
+    /// The same, with an invite made of this number.
+    fn join_with(&mut self, index: usize, role: Role, invite: u8, epoch: InstallEpoch) -> Result<(), Violation> {
         self.start(index)?;
         self.start(0)?;
         let space = self.space;
-        let secret = SecretKey::from_bytes(&[100 + index as u8; 32]);
+        let secret = SecretKey::from_bytes(&[invite; 32]);
         let key = InviteKey(secret.public());
         let device = self.peers[index].device();
         let host = self.peers[0].device();
@@ -242,7 +284,6 @@ impl World {
         let name = format!("device {index}");
         self.command(0, Command::Accept { space, invite: key, device, name, proof })?;
         self.peers[index].reads_only = role == Role::Reader;
-        let epoch = InstallEpoch([index as u8; 16]);
         self.command(index, Command::AddSpace { space, host, epoch })?;
         self.bind_folder(index, false)?;
         self.note(&format!("{index} joins as {role:?}"));
@@ -284,6 +325,7 @@ impl World {
             weights.gossip,
             weights.fetch,
             weights.rare,
+            weights.odd,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
         let kind = kinds.iter().position(|weight| match draw.checked_sub(*weight) {
@@ -319,7 +361,8 @@ impl World {
                 self.fetch(at);
                 Ok(())
             }
-            _ => self.rare(at),
+            Some(11) => self.rare(at),
+            _ => self.odd(at),
         }?;
         self.check_step()
     }
@@ -338,13 +381,18 @@ impl World {
             _ if self.profile.hours => 1 + self.rng.below(48 * 3_600_000),
             _ => 1 + self.rng.below(90_000),
         };
-        self.tick(ms.cast_signed());
         if self.rng.chance(self.profile.clock_jump) {
             let at = self.rng.index(self.peers.len());
             let jump = self.rng.below(7_200_000).cast_signed() - 3_600_000;
             self.peers[at].wall_offset_ms += jump;
             self.totals.faults += 1;
+            self.drew(Drawn::Clock);
         }
+        self.let_pass(ms)
+    }
+
+    fn let_pass(&mut self, ms: u64) -> Result<(), Violation> {
+        self.tick(ms.cast_signed());
         self.note(&format!("{ms} ms pass"));
         self.unwritten_ms += ms;
         if self.unwritten_ms >= WRITTEN_OUT_MS {

@@ -117,7 +117,8 @@ impl Ingest<'_> {
         Ok(Some(Ready { doc, edit: Edit { items: vec![item], writes }, row: Some(row) }))
     }
 
-    /// Changes of a text as it shows at some heads; none when it has others. The disk is to follow, as it follows a peer.
+    /// Changes of a text as it shows at some heads, made at `wall_ns`; none when it has others. The disk is to follow, as it
+    /// follows a peer.
     ///
     /// # Errors
     /// When the store fails or Automerge does.
@@ -126,6 +127,7 @@ impl Ingest<'_> {
         doc: DocId,
         heads: &[ChangeHash],
         splices: &[Splice],
+        wall_ns: i64,
     ) -> Result<Option<Ready>, HistoryError> {
         let (doc_row, mut document) = self.open(&doc)?;
         let at = document.heads();
@@ -139,7 +141,7 @@ impl Ingest<'_> {
             Err(DocError::NoChange) => return Ok(None),
             change => change?,
         };
-        let item = Item::change(doc, change.bytes);
+        let item = Item::content(doc, change.bytes, wall_ns);
         // What disk and document agree on stays what it was.
         let row = self.base.row(&doc).cloned();
         Ok(Some(Ready { doc, edit: Edit { items: vec![item], writes: Vec::new() }, row }))

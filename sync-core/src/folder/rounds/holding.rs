@@ -16,7 +16,7 @@ use crate::{
     folder::{
         Found, FoundKind, FsError,
         ingest::{Ingest, LoadError, load},
-        local::Local,
+        local::{Into as Within, Local},
         plan::Action,
         rails::{Brake, empties},
     },
@@ -142,40 +142,114 @@ impl Rounds {
 
     /// Takes out what is held, or must be, of what the user changed and deleted.
     pub(super) fn hold_outgoing(&mut self, host: &dyn Host, touched: &mut Vec<(DocId, Found)>, gone: &mut Vec<DocId>) {
+        let lost = self.lost_files(gone);
+        match self.to_hold(host, &lost, touched, gone) {
+            Some(held) => self.holding.outgoing.held.extend(held),
+            None => {
+                let now_ms = host.now().mono_ms;
+                lost.into_iter().for_each(|doc| self.holding.outgoing.brake.note(now_ms, doc));
+            }
+        }
+        let side = &mut self.holding.outgoing;
+        touched.retain(|(doc, _)| !side.held.contains_key(doc));
+        gone.retain(|doc| !side.held.contains_key(doc));
+    }
+
+    /// Files among these that are lost anew.
+    fn lost_files(&self, gone: &[DocId]) -> Vec<DocId> {
+        let base = lock(&self.parts.base);
+        let is_file = |doc: &&DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
+        let side = &self.holding.outgoing;
+        gone.iter().filter(|doc| side.is_new(doc)).filter(is_file).copied().collect()
+    }
+
+    /// What must be held of what the user changed and deleted, if anything must.
+    fn to_hold(
+        &mut self,
+        host: &dyn Host,
+        lost: &[DocId],
+        touched: &[(DocId, Found)],
+        gone: &[DocId],
+    ) -> Option<Vec<(DocId, bool)>> {
         let now_ms = host.now().mono_ms;
         if now_ms >= self.holding.outgoing.approved_until_ms {
             self.holding.outgoing.approved.clear();
         }
-        let (files, lost) = {
-            let base = lock(&self.parts.base);
-            let is_file = |doc: &&DocId| base.row(doc).is_some_and(|row| row.kind != Kind::Dir);
-            let side = &self.holding.outgoing;
-            let lost: Vec<DocId> = gone.iter().filter(|doc| side.is_new(doc)).filter(is_file).copied().collect();
-            (base.totals().0, lost)
-        };
+        let files = lock(&self.parts.base).totals().0;
         let side = &mut self.holding.outgoing;
         let room = side.brake.room(now_ms, files, self.parts.hold_above);
         let more = lost.iter().filter(|doc| !side.brake.counts(doc)).count();
         let suspects = touched.iter().filter(|(doc, found)| found.kind == FoundKind::File && side.harms_more(doc));
         let empties = empties(lost.len(), files);
-        let mut holds = false;
-        if more + suspects.count() > room || empties {
-            let changed = self.overwritten(host, touched);
-            let side = &mut self.holding.outgoing;
-            if more + changed.iter().filter(|doc| side.harms_more(doc)).count() > room || empties {
-                let new = |doc: &&DocId| !side.approved.contains(doc);
-                let held: Vec<_> = gone.iter().filter(new).map(|doc| (*doc, true)).collect();
-                let changed = changed.into_iter().map(|doc| (doc, false));
-                side.held.extend(held.into_iter().chain(changed));
-                holds = true;
+        if more + suspects.count() <= room && !empties {
+            return None;
+        }
+        let changed = self.overwritten(host, touched);
+        let side = &self.holding.outgoing;
+        if more + changed.iter().filter(|doc| side.harms_more(doc)).count() <= room && !empties {
+            return None;
+        }
+        let gone = gone.iter().filter(|doc| !side.approved.contains(*doc)).map(|doc| (*doc, true));
+        Some(gone.chain(changed.into_iter().map(|doc| (doc, false))).collect())
+    }
+
+    /// Where something new stands in the place of what is held as deleted, that is not told either: an entry has one place,
+    /// and who approves or rejects decides on both.
+    pub(super) fn hold_what_took_places(&mut self, host: &dyn Host, changes: &mut Local) {
+        let taken = self.places_taken(changes);
+        if taken.is_empty() {
+            return;
+        }
+        // What is found to have moved when its bytes are read is forgotten then.
+        let lost = self.lost_files(&changes.gone);
+        let held = self.to_hold(host, &lost, &changes.touched, &changes.gone);
+        let side = &mut self.holding.outgoing;
+        side.held.extend(held.into_iter().flatten());
+        let is_held = |into: Within, name: &String| match into {
+            Within::Known(parent) => {
+                taken.iter().any(|(doc, place)| *place == (parent, name.clone()) && side.held.contains_key(doc))
+            }
+            Within::Made(_) => false,
+        };
+        let mut dropped = BTreeSet::new();
+        for (index, made) in changes.made.iter().enumerate() {
+            if is_held(made.into, &made.name) || matches!(made.into, Within::Made(above) if dropped.contains(&above)) {
+                dropped.insert(index);
             }
         }
-        if !holds {
-            lost.into_iter().for_each(|doc| self.holding.outgoing.brake.note(now_ms, doc));
+        let in_dropped = |into: Within| matches!(into, Within::Made(above) if dropped.contains(&above));
+        let stays: BTreeSet<DocId> = (changes.moved.iter())
+            .filter(|moved| is_held(moved.into, &moved.name) || in_dropped(moved.into))
+            .map(|moved| moved.doc)
+            .collect();
+        changes.forget(&dropped, &stays);
+    }
+
+    /// Places of what is gone that something new has taken, with all that is gone there.
+    fn places_taken(&self, changes: &Local) -> Vec<(DocId, (Option<DocId>, String))> {
+        let places = changes.made.iter().map(|made| (made.into, &made.name));
+        let places = places.chain(changes.moved.iter().map(|moved| (moved.into, &moved.name)));
+        let taken: BTreeSet<(Option<DocId>, &String)> = places
+            .filter_map(|(into, name)| match into {
+                Within::Known(parent) => Some((parent, name)),
+                Within::Made(_) => None,
+            })
+            .collect();
+        let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
+        let base = lock(&self.parts.base);
+        let mut found = Vec::new();
+        for top in &changes.gone {
+            let Some(row) = base.row(top).filter(|row| taken.contains(&(row.parent, &row.name))) else { continue };
+            let place = (row.parent, row.name.clone());
+            let below = base.subtree(*top).into_iter().filter(|doc| gone.contains(doc));
+            found.extend(below.map(|doc| (doc, place.clone())));
         }
-        let side = &mut self.holding.outgoing;
-        touched.retain(|(doc, _)| !side.held.contains_key(doc));
-        gone.retain(|doc| !side.held.contains_key(doc));
+        found
+    }
+
+    /// What was held as deleted has moved, as its bytes say.
+    pub(super) fn has_moved(&mut self, doc: &DocId) {
+        self.holding.outgoing.held.remove(doc);
     }
 
     /// After a look at everything only what differs is still held.

@@ -155,9 +155,10 @@ impl Rounds {
     fn submit_local(
         &mut self,
         host: &mut dyn Host,
-        changes: Local,
+        mut changes: Local,
         waiting: &BTreeSet<DocId>,
     ) -> Result<(), RoundError> {
+        self.hold_what_took_places(host, &mut changes);
         let Local { made, moved, mut touched, mut gone, away: _ } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
@@ -178,7 +179,13 @@ impl Rounds {
         self.make_links(host, &made, &mut docs)?;
         let mut missing: BTreeSet<DocId> = gone.iter().chain(waiting).copied().collect();
         self.make_files(host, &made, &mut docs, &mut missing)?;
-        gone.retain(|doc| missing.contains(doc));
+        gone.retain(|doc| {
+            let is_gone = missing.contains(doc);
+            if !is_gone {
+                self.has_moved(doc);
+            }
+            is_gone
+        });
         if host.space().is_some_and(|space| space.reads_only) {
             // What moved here is, for the base, where the others have it: nothing is to be read there.
             let base = lock(&self.parts.base);

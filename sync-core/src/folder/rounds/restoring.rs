@@ -456,7 +456,8 @@ impl Rounds {
         heads: &[ChangeHash],
         splices: &[Splice],
     ) -> Result<Put, RoundError> {
-        let Some(ready) = self.ingest_one(host, doc, |ingest| ingest.text_edit(doc, heads, splices))? else {
+        let wall_ns = host.now().wall_ns;
+        let Some(ready) = self.ingest_one(host, doc, |ingest| ingest.text_edit(doc, heads, splices, wall_ns))? else {
             return Ok(Put::Refused("it changed at the same moment: try again".into()));
         };
         self.submit(host, vec![ready])?;

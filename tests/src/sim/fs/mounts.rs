@@ -1,6 +1,6 @@
 //! File systems that are mounted within a simulated one, each over one of its directories.
 //!
-//! They are in memory only: a crash knows nothing of them. What is mounted nobody tells, as on Linux.
+//! They are in memory only: a crash knows nothing of them, so they are for file systems that lose no power. What is mounted nobody tells, as on Linux.
 
 use std::{collections::BTreeMap, io};
 
@@ -44,11 +44,7 @@ impl SimFs {
     pub fn unmount(&self, path: &RelPath) -> io::Result<()> {
         let state = &mut *self.state();
         let node = state.live.dir(path)?;
-        if state.mounts.devices.remove(&node).is_none() {
-            return failed(errno::EINVAL);
-        }
-        state.exchange_covered(node);
-        Ok(())
+        if state.unmount_node(node) { Ok(()) } else { failed(errno::EINVAL) }
     }
 
     /// Forgets what was mounted on a directory, which is never mounted again: the next one there is another.
@@ -63,7 +59,24 @@ impl SimFs {
     }
 }
 
+impl Mounts {
+    /// Directories over which something is mounted now.
+    pub(super) fn mounted(&self) -> impl Iterator<Item = NodeId> {
+        self.devices.keys().copied()
+    }
+}
+
 impl State {
+    /// Takes away what is mounted over a directory. Says whether something was.
+    pub(super) fn unmount_node(&mut self, node: NodeId) -> bool {
+        let was = self.mounts.devices.remove(&node).is_some();
+        // A directory on which something was mounted may be gone: nobody keeps a user from deleting it here.
+        if was && self.live.nodes.contains_key(&node) {
+            self.exchange_covered(node);
+        }
+        was
+    }
+
     fn exchange_covered(&mut self, id: NodeId) {
         let inode = self.next_inode;
         let new = Node::new(Body::Dir(BTreeMap::new()), 0o755, inode, self.stamp());

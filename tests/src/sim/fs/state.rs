@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) root: Option<Option<(u64, u64)>>,
     pub(super) kept: u64,
     pub(super) mounts: Mounts,
+    /// All names of each file that has several.
+    pub(super) links: BTreeMap<NodeId, BTreeSet<NodeId>>,
     pub(super) recorder: Option<Recorder>,
     open: BTreeMap<NodeId, u32>,
     pub(super) next_node: u64,
@@ -89,6 +91,7 @@ impl State {
             root: None,
             kept: 0,
             mounts: Mounts::default(),
+            links: BTreeMap::new(),
             recorder: None,
             open: BTreeMap::new(),
             next_node: 2,
@@ -140,14 +143,14 @@ impl State {
 
     pub(super) fn change(&mut self, change: Change, who: Who) {
         let now_ns = self.stamp();
-        let seq = self.log.push(change.clone(), now_ns, &self.live);
+        let seq = self.config.loses_power.then(|| self.log.push(change.clone(), now_ns, &self.live));
         if let Some(detached) = self.live.apply(&change, now_ns) {
             if who == Who::User {
                 self.journal.end(detached, self.now_ns);
             }
             self.let_go(detached);
         }
-        if who == Who::User && self.config.user_writes_durable {
+        if let Some(seq) = seq.filter(|_| who == Who::User && self.config.user_writes_durable) {
             self.log.commit(&mut self.durable, vec![seq]);
         }
         self.changed();
@@ -159,10 +162,18 @@ impl State {
             return;
         }
         self.log.forget(node);
+        let was_last = self.unlink_name(node);
         if let Some(node) = self.live.nodes.remove(&node)
-            && self.config.reuse_inodes
+            && was_last
         {
-            self.free_inodes.insert(node.inode);
+            self.free_inode(node.inode);
+        }
+    }
+
+    /// A number of an inode may be used for another.
+    pub(super) fn free_inode(&mut self, inode: u64) {
+        if self.config.reuse_inodes {
+            self.free_inodes.insert(inode);
         }
     }
 
@@ -295,6 +306,62 @@ impl State {
         Ok(())
     }
 
+    /// A user moves something out of the folder.
+    pub(super) fn move_out(&mut self, from: &RelPath, name: &str) -> io::Result<()> {
+        let from = self.live.spelled(&self.live.place(from)?);
+        self.carry(from, (OUTSIDE, name.as_bytes().to_vec()))
+    }
+
+    /// A user moves it in again.
+    pub(super) fn move_in(&mut self, name: &str, to: &RelPath) -> io::Result<()> {
+        let to = self.live.place(to)?;
+        self.carry((OUTSIDE, name.as_bytes().to_vec()), to)
+    }
+
+    /// A rename into a place that is free, on one device, where both directories may be changed.
+    fn carry(&mut self, from: Place, to: Place) -> io::Result<()> {
+        let node = self.live.existing(&from)?;
+        if self.live.lookup(&to)?.is_some() {
+            return failed(errno::EEXIST);
+        }
+        if self.device_of(from.0) != self.device_of(to.0) {
+            return failed(errno::EXDEV);
+        }
+        self.live.may(from.0, 3)?;
+        self.live.may(to.0, 3)?;
+        self.change(Change::Rename { from: from.clone(), to: to.clone(), node, replaced: None }, Who::User);
+        for at in [from, to] {
+            self.watch.tell(&self.live, at.0, &at.1, true, self.now_ns);
+        }
+        Ok(())
+    }
+
+    /// A user takes away what nobody can sync: pipes, names that are no text, and rights that are missing.
+    pub(super) fn mend(&mut self) {
+        let mounted: Vec<NodeId> = self.mounts.mounted().collect();
+        for node in mounted {
+            self.unmount_node(node);
+        }
+        let below = self.live.below(ROOT);
+        for id in &below {
+            let (own, needed) = {
+                let node = self.live.node(*id);
+                (node.mode, if node.is_dir() { 0o700 } else { 0o600 })
+            };
+            if own & needed != needed {
+                self.chmod(*id, own | needed, Who::User);
+            }
+        }
+        for id in below {
+            let Some(place) = self.live.nodes.get(&id).and_then(|node| node.place.clone()) else { continue };
+            let is_pipe = matches!(self.live.node(id).body, Body::Pipe);
+            let is_empty_file = self.live.node(id).content().is_some_and(|content| content.is_empty());
+            if is_pipe || (is_empty_file && String::from_utf8(place.1.clone()).is_err()) {
+                self.remove(place, id, Who::User);
+            }
+        }
+    }
+
     pub(super) fn chmod(&mut self, node: NodeId, mode: u32, who: Who) {
         self.change(Change::Mode { node, mode }, who);
         self.tell(node, false);
@@ -362,10 +429,13 @@ impl State {
     }
 
     fn wrote(&mut self, node: NodeId, cut_to_nothing: bool, who: Who) {
-        self.log.soil(node, cut_to_nothing);
+        if self.config.loses_power {
+            self.log.soil(node, cut_to_nothing);
+        }
         if who == Who::User && self.config.user_writes_durable {
             self.log.flush_file(&mut self.durable, &self.live, node);
         }
+        self.share_bytes(node);
         self.changed();
         self.tell(node, false);
     }
@@ -399,10 +469,12 @@ impl State {
 
     /// The power goes and comes back; what is lost is as asked for, or left to chance.
     pub(super) fn crash(&mut self, loss: Option<Loss>, rng: &mut Rng) -> CrashReport {
+        assert!(self.config.loses_power, "nobody noted what was not flushed");
         let log = std::mem::take(&mut self.log);
         let report = log.crash(&mut self.durable, &self.live, (self.config.crash, loss), rng);
         self.live = self.durable.clone();
         self.free_inodes.clear();
+        self.links.clear();
         self.fds.clear();
         self.scheduled.clear();
         self.journal.crashed();

@@ -41,6 +41,13 @@ pub enum UserOp {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Writes through a memory map from the file's start: nobody is told before the file is closed.
+    WriteMapped {
+        /// The open file.
+        fd: u64,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Cuts an open file, or fills it up with zeros.
     SetLen {
         /// The open file.
@@ -67,6 +74,13 @@ pub enum UserOp {
         /// Its text.
         target: String,
     },
+    /// Gives a file a second name.
+    MakeHardLink {
+        /// Its first one.
+        from: RelPath,
+        /// The second.
+        to: RelPath,
+    },
     /// Makes a pipe.
     MakePipe(RelPath),
     /// Makes an empty file whose name need not be text.
@@ -81,6 +95,20 @@ pub enum UserOp {
         /// From here.
         from: RelPath,
         /// To there.
+        to: RelPath,
+    },
+    /// Moves something out of the folder.
+    MoveOut {
+        /// From here.
+        from: RelPath,
+        /// Its name there.
+        name: String,
+    },
+    /// Moves it in again.
+    MoveIn {
+        /// Its name outside.
+        name: String,
+        /// To here.
         to: RelPath,
     },
     /// Removes a file or link.
@@ -115,6 +143,23 @@ pub(super) struct Fd {
     changed: bool,
 }
 
+impl UserOp {
+    /// The same, with its open file numbered from `first` on.
+    #[must_use]
+    pub fn numbered_from(mut self, first: u64) -> Self {
+        if let Self::Open { fd, .. }
+        | Self::Write { fd, .. }
+        | Self::WriteMapped { fd, .. }
+        | Self::SetLen { fd, .. }
+        | Self::Flush { fd }
+        | Self::Close { fd } = &mut self
+        {
+            *fd += first;
+        }
+        self
+    }
+}
+
 impl State {
     /// Carries out a step of a user.
     pub(super) fn user(&mut self, op: &UserOp) -> io::Result<()> {
@@ -123,9 +168,18 @@ impl State {
         match op {
             UserOp::Open { fd, path, how } => self.user_open(*fd, path, *how),
             UserOp::Write { fd, bytes } => self.user_write(*fd, bytes),
+            UserOp::WriteMapped { fd, bytes } => {
+                let node = self.fd(*fd)?.node;
+                self.fd(*fd)?.changed = true;
+                self.let_go_of_bytes(node);
+                self.watch.hush(true);
+                let written = self.write_at(node, 0, bytes, who);
+                self.watch.hush(false);
+                written.map(drop)
+            }
             UserOp::SetLen { fd, len } => {
                 let node = self.fd(*fd)?.node;
-                self.journal.end(node, self.now_ns);
+                self.let_go_of_bytes(node);
                 self.set_len(node, *len, who)?;
                 self.fd(*fd)?.changed = true;
                 Ok(())
@@ -138,12 +192,15 @@ impl State {
             UserOp::Close { fd } => self.user_close(*fd),
             UserOp::MakeDir(path) => self.make(path, Body::Dir([].into()), who).map(drop),
             UserOp::MakeLink { path, target } => self.make(path, Body::Link(target.clone().into()), who).map(drop),
+            UserOp::MakeHardLink { from, to } => self.link(from, to),
             UserOp::MakePipe(path) => self.make(path, Body::Pipe, who).map(drop),
             UserOp::MakeRaw { dir, name } => {
                 let at = (self.live.dir(dir)?, name.clone());
                 self.make_at(&at, Body::File(Arc::default()), who).map(drop)
             }
             UserOp::Rename { from, to } => self.rename(from, to, Rename::Replace, who),
+            UserOp::MoveOut { from, name } => self.move_out(from, name),
+            UserOp::MoveIn { name, to } => self.move_in(name, to),
             UserOp::Remove(path) => self.remove_file(path, who),
             UserOp::RemoveDir(path) => self.remove_dir(path, who),
             UserOp::Chmod { path, mode } => {
@@ -174,7 +231,7 @@ impl State {
                 self.check_writable(node)?;
                 changed = how == OpenHow::Truncate;
                 if changed {
-                    self.journal.end(node, self.now_ns);
+                    self.let_go_of_bytes(node);
                     self.set_len(node, 0, Who::User)?;
                 }
                 node
@@ -194,7 +251,7 @@ impl State {
         if self.fd(fd)?.append {
             offset = self.live.node(node).content().map_or(0, |content| content.len() as u64);
         }
-        self.journal.end(node, self.now_ns);
+        self.let_go_of_bytes(node);
         let written = self.write_at(node, offset, bytes, Who::User);
         let fd = self.fd(fd)?;
         fd.changed = true;
@@ -215,6 +272,7 @@ impl State {
             if nameless {
                 self.journal.last_is_nameless();
             }
+            self.save_under_other_names(fd.node);
         }
         self.tell(fd.node, true);
         self.release(fd.node);

@@ -57,6 +57,8 @@ pub(super) struct Watch {
     /// Directories with a watch; one that is new gets its own when events are taken.
     watched: BTreeSet<NodeId>,
     on: bool,
+    /// Nothing is told now.
+    hushed: bool,
     rng: Rng,
 }
 
@@ -65,7 +67,7 @@ const SHOUTED_PER_MILLE: u64 = 200;
 
 impl Watch {
     pub(super) fn new(rng: Rng) -> Self {
-        Self { faults: WatchFaults::default(), queue: VecDeque::new(), watched: BTreeSet::new(), on: false, rng }
+        Self { faults: WatchFaults::default(), queue: VecDeque::new(), watched: BTreeSet::new(), on: false, hushed: false, rng }
     }
 
     /// Begins, or begins again: what waits is forgotten.
@@ -80,6 +82,11 @@ impl Watch {
         self.on = false;
     }
 
+    /// Something happens now that no system tells of, or is over.
+    pub(super) const fn hush(&mut self, hushed: bool) {
+        self.hushed = hushed;
+    }
+
     fn watch_all(&mut self, live: &Tree) {
         let below = live.below(super::tree::ROOT).into_iter().filter(|node| live.node(*node).is_dir());
         self.watched = below.chain([super::tree::ROOT]).collect();
@@ -87,7 +94,7 @@ impl Watch {
 
     /// Something happened to an entry of a directory.
     pub(super) fn tell(&mut self, live: &Tree, dir: NodeId, name: &Name, closed: bool, now_ns: i64) {
-        if !self.on || !self.watched.contains(&dir) {
+        if !self.on || self.hushed || !self.watched.contains(&dir) {
             return;
         }
         let Some((path, name)) = live.path(dir).zip(String::from_utf8(name.clone()).ok()) else { return };

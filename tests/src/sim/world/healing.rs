@@ -3,7 +3,10 @@
 use sync_core::member::Role;
 
 use super::{HEAL_ROUNDS, HEAL_STEP_MS, World};
-use crate::sim::{check::Violation, fs::WatchFaults};
+use crate::sim::{cases::Drawn, check::Violation, fs::WatchFaults};
+
+/// Rounds in which what a reader changed is taken back: it waits for contents.
+const REVERT_ROUNDS: u32 = 8;
 
 impl World {
     pub(super) fn heal(&mut self) -> Result<(), Violation> {
@@ -21,6 +24,7 @@ impl World {
                 let fs = peer.fs.clone();
                 job.run(&fs);
             }
+            peer.fs.mend();
         }
         let count = self.peers.len();
         for index in 0..count {
@@ -49,9 +53,35 @@ impl World {
                 }
             } else {
                 self.totals.heal_rounds = u64::from(rounds);
-                return Ok(());
+                return self.readers_take_back();
             }
         }
+    }
+
+    /// Who may only read takes back what he changed, and has what the others have.
+    fn readers_take_back(&mut self) -> Result<(), Violation> {
+        let readers: Vec<usize> = (0..self.peers.len()).filter(|index| self.peers[*index].reads_only).collect();
+        if self.profile.odd == 0 || readers.is_empty() {
+            return Ok(());
+        }
+        for round in 1.. {
+            for index in &readers {
+                self.note(&format!("user of {index} takes back what he changed"));
+                let (now_ms, space) = (self.now_ms, self.space);
+                let turned = self.peers[*index].revert(now_ms, &space);
+                self.carry_out(*index, turned)?;
+                self.drew(Drawn::Reverted);
+            }
+            self.heal_round()?;
+            match self.differences().and_then(|()| self.differences_of_readers()) {
+                Ok(()) => break,
+                Err(difference) if round == REVERT_ROUNDS => {
+                    return Err(self.violation("who may only read can take back what he changed", &difference));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Connects everybody in a ring, delivers everything, lets folders do their rounds, and lets some time pass.
@@ -67,10 +97,17 @@ impl World {
         // A ring and no more: what two do not share directly must be passed on.
         for (place, a) in here.iter().enumerate() {
             self.connect(*a, here[(place + 1) % here.len()])?;
-            // Until it has the genesis, a joiner knows nobody but its host.
-            if self.peers[*a].status(&self.space).is_none_or(|status| status.name.is_none()) {
+            // Until it has the genesis, a joiner knows nobody but its host; and who knows only whoever is no more does not
+            // talk to the neighbours that he has now.
+            let knows_one = self.peers[*a].status(&self.space).is_none_or(|status| status.name.is_none());
+            if knows_one || !self.homes_lost.is_empty() {
                 self.connect(*a, 0)?;
             }
+        }
+        for index in (0..count).filter(|_| self.drawn.contains(&Drawn::Mount)).collect::<Vec<_>>() {
+            let (now_ms, space) = (self.now_ms, self.space);
+            let turned = self.peers[index].let_go(now_ms, &space);
+            self.carry_out(index, turned)?;
         }
         for _ in 0..6 {
             self.deliver_all()?;

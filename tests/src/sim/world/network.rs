@@ -6,7 +6,7 @@ use sync_core::{
 };
 
 use super::World;
-use crate::sim::{check::Violation, net::Rumour};
+use crate::sim::{cases::Drawn, check::Violation, net::Rumour};
 
 impl World {
     pub(in crate::sim) fn connect(&mut self, a: usize, b: usize) -> Result<(), Violation> {
@@ -57,6 +57,7 @@ impl World {
         }
         let (a, b) = *self.rng.pick(&ends);
         self.totals.faults += 1;
+        self.drew(Drawn::Parted);
         self.cut(a, b)
     }
 

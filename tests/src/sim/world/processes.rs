@@ -1,7 +1,7 @@
 //! Processes of a world: starts, crashes, power cuts, backups that are put back and copies that run.
 
 use super::World;
-use crate::sim::{check::Violation, image::Loss};
+use crate::sim::{cases::Drawn, check::Violation, image::Loss};
 
 impl World {
     pub(in crate::sim) fn start(&mut self, index: usize) -> Result<(), Violation> {
@@ -31,6 +31,7 @@ impl World {
     /// Ends a process at once; with the power, what was not flushed goes too.
     pub(in crate::sim) fn kill(&mut self, index: usize, power: bool) -> Result<(), Violation> {
         self.note(&format!("{index} is killed{}", if power { ", with the power" } else { "" }));
+        self.drew(Drawn::Killed);
         let loss = if power {
             *self.rng.pick(&[Loss::All, Loss::Nothing, Loss::Tail, Loss::Some, Loss::Torn])
         } else {
@@ -66,6 +67,7 @@ impl World {
             }
             self.totals.faults += 1;
             self.note(&format!("the store of {index} is put back"));
+            self.drew(Drawn::Restored);
             self.peers[index].disk = self.peers[index].disk.restore(image);
             self.peers[index].restored = true;
             self.checks.restored(index);
@@ -78,6 +80,7 @@ impl World {
             self.totals.faults += 1;
             let copy = self.peers.len();
             self.note(&format!("{copy} is a copy of {index}"));
+            self.drew(Drawn::Doubled);
             self.add_peer(copy);
             self.peers[copy].key = self.peers[index].key.clone();
             self.peers[copy].has_folder = false;
