@@ -492,3 +492,38 @@ fn a_peer_may_tell_of_as_many_replicas_as_a_space_has() {
     assert_eq!(closed(&effects), Some(CloseCode::Malformed));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Event(Event::BadPeer { .. }))));
 }
+
+#[test]
+fn a_peer_that_had_our_commits_from_others_is_told_that_they_are_here() {
+    let mut bench = Bench::new();
+    let (device, third) = (bench.admit(2), bench.admit(3));
+    for (session, peer) in [(2, device), (3, third)] {
+        bench.up(session, peer);
+        let has_nothing = bench.hello(peer, VersionVector::new());
+        bench.hear(session, &has_nothing);
+    }
+    // It catches up from the third one, and is sent nothing meanwhile.
+    let mut hello = bench.hello(device, bench.vector());
+    let Message::Hello { spaces } = &mut hello else { unreachable!("it is a hello") };
+    spaces[0].flags = SpaceHello::CATCHING_UP;
+    bench.hear(2, &hello);
+    let sent = |effects: Vec<Effect>| {
+        let frames = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send { session: SessionId(2), frame } => Some(wire::decode(&frame).expect("is ours")),
+            _ => None,
+        });
+        frames.collect::<Vec<_>>()
+    };
+    assert_eq!(sent(bench.create("file", b"text\n".to_vec())), []);
+    // What we wrote reaches it by the third, and then it wants to hear of us again.
+    let (space, vector) = (bench.space.tag(device), bench.vector());
+    assert_eq!(sent(bench.hear(2, &Message::Durable { space, vector: vector.clone(), settled: true })), []);
+    let hello = bench.hello(device, vector.clone());
+    let space = bench.space.tag(bench.engine.device);
+    let told = Message::Durable { space, vector, settled: true };
+    assert_eq!(sent(bench.hear(2, &hello)), [told]);
+    assert_eq!(sent(bench.hear(2, &hello)), [], "once is enough");
+    // Who gets them from us needs no word besides.
+    let sent = sent(bench.create("other", b"text\n".to_vec()));
+    assert!(matches!(&sent[..], [Message::Commits { .. }]), "{sent:?}");
+}

@@ -3,6 +3,7 @@
 use super::{Effect, Engine, EngineError, Now, SessionId, session::Link, space::Space};
 use crate::{
     commit::Signed,
+    ids::DeviceId,
     limits,
     probe::{Plant, planted},
     store::{StoreError, Tables},
@@ -37,11 +38,7 @@ impl Engine {
         if !std::mem::take(&mut space.received) {
             return;
         }
-        let message = Message::Durable {
-            space: space.row.id.tag(self.device),
-            vector: space.vector.clone(),
-            settled: space.settled,
-        };
+        let message = durable(space, self.device);
         let changed = Effect::Changed { space: space.row.id, docs, arrivals: space.row.arrivals };
         self.tell_greeted(handle, &message);
         self.effects.push(changed);
@@ -74,8 +71,16 @@ impl Engine {
             state.in_flight += frame.len();
             self.effects.push(Effect::Send { session, frame });
         }
+        let told = state.told.entry(handle).or_default();
+        *told = (*told).max(shared);
         if link.cursor >= space.row.arrivals {
             link.live = true;
+            // What the peer had of our own log before we sent it came by others; that we have it nobody has told.
+            if *told < space.own_len() {
+                *told = space.own_len();
+                let frame = wire::encode(&durable(space, self.device));
+                self.effects.push(Effect::Send { session, frame });
+            }
         }
         self.share(handle, shared);
         Ok(())
@@ -90,6 +95,11 @@ impl Engine {
             self.dirty = true;
         }
     }
+}
+
+/// What a device has on its disk, and whether its folder agrees.
+fn durable(space: &Space, device: DeviceId) -> Message {
+    Message::Durable { space: space.row.id.tag(device), vector: space.vector.clone(), settled: space.settled }
 }
 
 /// The first place in our order of arrival that the peer may lack.

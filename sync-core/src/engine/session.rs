@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Effect, Engine, EngineError, Event, Now, SessionId, commits::TakenIn, fork::forked_log, sending::first_missing,
+    space::Space,
 };
 use crate::{
     commit::Signed,
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) forked: BTreeSet<u32>,
     /// Spaces in which the peer was told that its log differs from ours.
     pub(super) proved: BTreeSet<u32>,
+    /// How much of our own log the peer was told to be here, by space.
+    pub(super) told: BTreeMap<u32, u64>,
     /// Bytes of commits without their past that came since the last one that was new, by space.
     gaps: BTreeMap<u32, usize>,
     pub(super) in_flight: usize,
@@ -89,6 +92,7 @@ impl Engine {
             fork_rounds_left: limits::FORK_ROUNDS_MAX,
             forked: BTreeSet::new(),
             proved: BTreeSet::new(),
+            told: BTreeMap::new(),
             gaps: BTreeMap::new(),
             in_flight: 0,
             hello_by: Some(now.mono_ms + limits::HELLO_TIMEOUT_MS),
@@ -111,6 +115,9 @@ impl Engine {
         let Some(state) = self.sessions.get_mut(&session) else {
             return;
         };
+        for space in handles.iter().filter_map(|handle| self.spaces.get(handle)) {
+            state.told.insert(space.handle, space.own_len());
+        }
         let spaces = handles
             .iter()
             .filter_map(|handle| self.spaces.get(handle))
@@ -524,8 +531,12 @@ impl Engine {
     /// Tells everybody who was told where we stand, whether or not they have said where they stand.
     pub(super) fn tell_greeted(&mut self, handle: u32, message: &Message) {
         let frame = wire::encode(message);
-        for (session, state) in &self.sessions {
+        let own = self.spaces.get(&handle).map_or(0, Space::own_len);
+        for (session, state) in &mut self.sessions {
             if state.greeted.contains(&handle) {
+                if matches!(message, Message::Durable { .. }) {
+                    state.told.insert(handle, own);
+                }
                 self.effects.push(Effect::Send { session: *session, frame: frame.clone() });
             }
         }

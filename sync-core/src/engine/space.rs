@@ -164,6 +164,11 @@ impl Space {
             || (self.membership.space_name().is_none() && self.row.bootstrap.contains(device))
     }
 
+    /// Commits of our own log.
+    pub(super) fn own_len(&self) -> u64 {
+        self.vector.len_of(&self.row.replica)
+    }
+
     pub(super) fn flush(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
         if self.dirty {
             tables.put_space(self.handle, &self.row)?;
