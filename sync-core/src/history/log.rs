@@ -255,6 +255,15 @@ impl Library {
         Ok(Touch { commit: row.hash(), replica, n, arrival: row.arrival, wall_ms, changes })
     }
 
+    /// What the author of a commit had of an entry when he made it, as heads: the changes of the entry that he knew and had
+    /// on his disk are in their past, those that had only come to his machine are not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn authored(&self, row: &DocRow, touch: &Touch) -> Result<Vec<ChangeHash>, StoreError> {
+        Ok(self.around(row, touch)?.1)
+    }
+
     /// The heads that a touch is based on, and those that it leaves.
     fn around(&self, row: &DocRow, touch: &Touch) -> Result<(Vec<ChangeHash>, Vec<ChangeHash>), StoreError> {
         let mut before = BTreeSet::new();

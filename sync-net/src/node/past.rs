@@ -187,23 +187,32 @@ impl Opened {
     }
 
     /// What was at a path at some point: the entry that the commit changed, if it is one of this path; else what was shown
-    /// there; else an entry of this path under the name that it had.
+    /// there; else an entry of this path under the name that it had. A file that the commit changed has what its author
+    /// saved: what others had written at the same time may be in the commit's past, and was not on his disk.
     pub(super) fn then(&mut self, path: &RelPath, at: &At) -> Result<Option<(Past, Then)>, NodeError> {
         let found = self.find(path)?;
         let past = Past::at(&mut self.library, &at.point)?;
         let mut choices: Vec<DocId> = Vec::new();
+        let mut saved: BTreeMap<DocId, (Vec<ChangeHash>, Entry)> = BTreeMap::new();
         for candidate in &found {
             let Some(row) = self.now.row(&candidate.doc).filter(|_| at.commit.is_some()) else { continue };
             let touches = self.library.touches(row, limits::LOG_COMMITS_MAX)?;
-            if touches.iter().any(|touch| Some(touch.commit) == at.commit) {
+            if let Some(touch) = touches.iter().find(|touch| Some(touch.commit) == at.commit) {
                 choices.push(candidate.doc);
+                let heads = self.library.authored(row, touch)?;
+                let entry = self.library.entry_at(&candidate.doc, row, &heads)?;
+                if entry.alive && entry.kind == Kind::File {
+                    saved.insert(candidate.doc, (heads, entry));
+                }
             }
         }
         choices.extend(past.view().at(path));
         choices.extend(found.iter().map(|candidate| candidate.doc));
         let then = choices.into_iter().find_map(|doc| {
-            let (row, entry) = (past.row(&doc)?.clone(), past.entry(&doc)?.clone());
-            Some(Then { doc, row, heads: past.heads(&doc).to_vec(), entry, path: past.view().path_of(&doc)? })
+            let (row, path) = (past.row(&doc)?.clone(), past.view().path_of(&doc)?);
+            let then = saved.remove(&doc).or_else(|| Some((past.heads(&doc).to_vec(), past.entry(&doc)?.clone())));
+            let (heads, entry) = then?;
+            Some(Then { doc, row, heads, entry, path })
         });
         Ok(then.map(|then| (past, then)))
     }

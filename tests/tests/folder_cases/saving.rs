@@ -242,6 +242,20 @@ fn an_editor_that_shows_an_older_version_does_not_take_back_what_a_peer_wrote() 
     assert!(both(&text) && text.contains("line 20 of a\n"), "{text}");
     assert_eq!(names(&b), ["f.txt"]);
     assert!(!words(&a).contains("conflict"), "{}", words(&a));
+    // The commit of a save has what was saved, though what b had written was here by then.
+    let file = a.folder.join("f.txt");
+    let file = file.to_str().expect("temporary paths are text");
+    let log = b.json(&["log", b.folder.join("f.txt").to_str().expect("temporary paths are text")]);
+    let commits = log["commits"].as_array().expect("a list");
+    let by_a = commits.iter().filter(|commit| commit["by"]["here"] == false);
+    let saved: Vec<String> = by_a
+        .map(|commit| {
+            let rev = commit["rev"].as_str().expect("a revision");
+            let output = a.kith(&["restore", file, "--to", rev, "-o", "-"]);
+            String::from_utf8(output.stdout).expect("is text")
+        })
+        .collect();
+    assert_eq!(saved, [format!("{first}line 20 of a\n"), first, loaded]);
     // Who has seen it may take it back.
     write(&b, "f.txt", text.replace("line 10\n", ""));
     together(&a, &b);
