@@ -381,7 +381,10 @@ impl<'a> Applier<'a> {
             _ => false,
         };
         if !as_known {
-            return Err(Applied::Dirty(target));
+            // An entry that could not be moved to its place stands where it is known to be, or does not.
+            let elsewhere = on_disk.is_some_and(|row| (row.parent, &row.name) != (place.parent, &place.name));
+            let known = self.base.path_of(&doc).filter(|_| elsewhere && found.is_none());
+            return Err(Applied::Dirty(known.unwrap_or(target)));
         }
         let kind = if matches!(bytes, Bytes::Link(_)) { Kind::Link } else { Kind::File };
         probe::reach("write.before-temp");

@@ -11,7 +11,7 @@ use crate::{
     doc::entry::{Content, Kind},
     ids::{ContentHash, DocId},
     probe::{Plant, planted},
-    tree::Place,
+    tree::{Place, RelPath},
 };
 
 /// One thing to do.
@@ -57,6 +57,8 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
     let mut moves: Vec<(usize, DocId, &Place)> = Vec::new();
     let mut dirs = Vec::new();
     let mut writes = Vec::new();
+    let mut gone = Vec::new();
+    let covers = |path: Option<RelPath>, kind: Kind| path.is_none_or(|path| ignored.covers(&path, kind == Kind::Dir));
     for (doc, place) in view.places() {
         let Some(entry) = documents.entry(doc) else {
             continue;
@@ -70,10 +72,16 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
         let moved = moved || aside;
         let heads = documents.heads(doc).unwrap_or_default();
         let behind = on_disk.is_none_or(|(row, _)| row.heads != heads);
-        if (moved || behind)
-            && !aside
-            && view.path_of(doc).is_none_or(|path| ignored.covers(&path, entry.kind == Kind::Dir))
-        {
+        if (moved || behind) && !aside && covers(view.path_of(doc), entry.kind) {
+            // What others moved to where it is ignored leaves its place, and is let alone from then on. Where its new
+            // directory is not, as that is ignored, too, there is no place for it.
+            if moved && !covers(base.path_of(doc), entry.kind) {
+                if place.parent.is_none_or(|parent| base.on_disk(&parent).is_some()) {
+                    moves.push((view.depth_of(doc), *doc, place));
+                } else if entry.kind != Kind::Dir {
+                    gone.push(*doc);
+                }
+            }
             continue;
         }
         if moved {
@@ -87,12 +95,12 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
         }
     }
     let staying = staying(base, documents);
-    let gone: Vec<DocId> = base
+    let deleted = base
         .rows()
         .filter(|(doc, row)| row.stat.is_some() && view.place_of(doc).is_none() && documents.entry(doc).is_some())
-        .filter(|(doc, _)| !staying.contains(doc))
-        .map(|(doc, _)| *doc)
-        .collect();
+        // What a rule has come to cover is deleted nowhere.
+        .filter(|(doc, row)| !staying.contains(doc) && !covers(base.path_of(doc), row.kind));
+    gone.extend(deleted.map(|(doc, _)| *doc));
     order(base, moves, dirs, &writes, gone)
 }
 

@@ -96,3 +96,29 @@ fn who_may_write_has_nothing_to_take_back() {
     assert!(!refused.status.success() && words.contains("may write here"), "{words}");
     together(&a, &b);
 }
+
+#[test]
+fn what_others_do_in_what_a_reader_deleted_or_moved_comes_when_that_is_taken_back() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    fs::remove_dir_all(b.folder.join("d")).expect("removes");
+    rename(&b, "old", "new");
+    write(&b, "new/own.txt", "made in a directory that moved\n");
+    rename(&b, "moved.txt", "elsewhere.txt");
+    until(&b, "told that it stays there", || words(&b).contains("may only read"));
+    write(&a, "d/more.txt", "more\n");
+    write(&a, "d/sub/deep.txt", "deep\n");
+    write(&a, "old/one.txt", "edited by the others\n");
+    write(&a, "moved.txt", "edited by the others\n");
+    write(&a, "last.txt", "last\n");
+    until(&b, "there", || b.folder.join("last.txt").exists());
+    // It waits at rest, and is not tried over and over.
+    let state = || b.json(&["status"])["folders"][0]["state"].as_str().map(ToOwned::to_owned);
+    until(&b, "at rest", || state().as_deref() == Some("attention"));
+    assert!(!b.folder.join("d").exists() && b.folder.join("new/own.txt").exists());
+    b.json(&["revert", "--yes"]);
+    until(&b, "as the others", || differences(&a.folder, &b.folder).is_empty());
+    let kept = b.json(&["restore", b.folder.to_str().expect("is text"), "--list"]);
+    let own = kept["kept"].as_array().expect("a list").iter().any(|one| one["path"] == "old/own.txt");
+    assert!(own, "{kept:#}");
+}

@@ -125,13 +125,30 @@ fn word(action: &Action) -> &'static str {
 #[test]
 fn what_is_ignored_here_is_neither_written_nor_moved() {
     let swap = ".a.swp";
-    for (known, said) in [(None, swap), (Some("a"), swap), (Some(swap), swap)] {
+    let planned = |known: Option<&str>, said: &str, alive: bool| {
         let rows = known.map(|name| (doc(1), row(Kind::File, None, name, 7, true)));
         let mut documents = Documents::default();
-        documents.set(doc(1), heads(1), entry(Kind::File, None, said, true));
+        documents.set(doc(1), heads(1), entry(Kind::File, None, said, alive));
         documents.refresh();
-        assert_eq!(plan(&Base::new(rows), &documents, &Ignored::default()), [], "{known:?}");
+        plan(&Base::new(rows), &documents, &Ignored::default())
+    };
+    for known in [None, Some(swap)] {
+        assert_eq!(planned(known, swap, true), [], "{known:?}");
     }
+    // Nor is it deleted; but what others moved there leaves its place.
+    assert_eq!(planned(Some(swap), swap, false), []);
+    let place = Place { parent: None, name: swap.into() };
+    assert_eq!(planned(Some("a"), swap, true), [Action::Move { doc: doc(1), place }]);
+}
+
+#[test]
+fn what_is_moved_into_a_directory_that_is_ignored_and_not_here_goes() {
+    let mut documents = Documents::default();
+    documents.set(doc(1), heads(1), entry(Kind::Dir, None, ".git~.swp", true));
+    documents.set(doc(2), heads(1), entry(Kind::File, Some(doc(1)), "f", true));
+    documents.refresh();
+    let rows = [(doc(2), row(Kind::File, None, "f", 7, true))];
+    assert_eq!(plan(&Base::new(rows), &documents, &Ignored::default()), [Action::Delete { doc: doc(2) }]);
 }
 
 /// A place of the played disk.

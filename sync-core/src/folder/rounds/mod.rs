@@ -36,7 +36,7 @@ use self::{
     holding::Holding,
     host::{Event, Host, HostError, Stopped},
     mounted::Mounts,
-    writing::Noted,
+    writing::{InVain, Noted},
 };
 use super::{
     Base, Documents, Fs, FsError, Ignored, Problem,
@@ -168,6 +168,8 @@ pub struct Rounds {
     folds: Option<Folds>,
     /// Whether what a crash left halfway was put back.
     recovered: bool,
+    /// Where looks found nothing new and writes still found the disk otherwise.
+    in_vain: InVain,
     /// Entries that are out of the way of others in the middle of a plan.
     aside: Aside,
     /// What was done and is not in the store yet.
@@ -238,6 +240,7 @@ impl Rounds {
             halted: None,
             folds: None,
             recovered: false,
+            in_vain: InVain::default(),
             aside: Aside::default(),
             noted: Noted::default(),
             shelf: Shelf::default(),

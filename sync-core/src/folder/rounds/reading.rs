@@ -19,7 +19,7 @@ use crate::{
     ids::DocId,
     limits,
     probe::{self, Plant},
-    tree::{RelPath, check_link},
+    tree::{Folds, RelPath, check_link},
 };
 
 /// How often one look is repeated because it found new rules: each time those may show more of them.
@@ -159,6 +159,9 @@ impl Rounds {
         waiting: &BTreeSet<DocId>,
     ) -> Result<(), RoundError> {
         self.hold_what_took_places(host, &mut changes);
+        if host.space().is_some_and(|space| space.reads_only) {
+            self.pass_over_what_moved_here(&mut changes);
+        }
         let Local { made, moved, mut touched, mut gone, away: _ } = changes;
         if made.is_empty() && moved.is_empty() && touched.is_empty() && gone.is_empty() {
             return Ok(());
@@ -187,7 +190,7 @@ impl Rounds {
             is_gone
         });
         if host.space().is_some_and(|space| space.reads_only) {
-            // What moved here is, for the base, where the others have it: nothing is to be read there.
+            // The same of what was edited in it.
             let base = lock(&self.parts.base);
             let is_there = |path: &RelPath| self.parts.fs.look(path).ok().flatten().is_some();
             touched.retain(|(doc, _)| base.path_of(doc).is_some_and(|path| is_there(&path)));
@@ -202,6 +205,25 @@ impl Rounds {
             }
         }
         self.submit(host, ready)
+    }
+
+    /// Where the user of a device that may only read moved a directory, the base has it where the others do, and there is
+    /// nothing to be read: what was made in it waits until the directory is back.
+    fn pass_over_what_moved_here(&self, changes: &mut Local) {
+        let base = lock(&self.parts.base);
+        let mut waits = BTreeSet::new();
+        for (index, made) in changes.made.iter().enumerate() {
+            let is_there = match made.into {
+                Within::Made(above) => !waits.contains(&above),
+                Within::Known(dir) => base
+                    .dir_path(dir)
+                    .is_some_and(|dir| matches!(self.parts.fs.look(&dir.join(&made.name)), Ok(Some(_)))),
+            };
+            if !is_there {
+                waits.insert(index);
+            }
+        }
+        changes.forget(&waits, &BTreeSet::new());
     }
 
     fn submit_moved(
@@ -436,6 +458,15 @@ impl Rounds {
     /// cannot be synced.
     pub(super) fn in_the_way(&self, path: &RelPath) -> Option<String> {
         if let Some(reason) = self.scan_problems.get(path) {
+            return Some(reason.clone());
+        }
+        // The same name in other letters, where the disk does not tell them apart.
+        let folds = self.folds.filter(|folds| folds.any());
+        let key = |folds: Folds, path: &RelPath| {
+            path.components().iter().map(|name| folds.key(name).into_owned()).collect::<Vec<_>>()
+        };
+        let is_same = |at: &RelPath| folds.is_some_and(|folds| key(folds, at) == key(folds, path));
+        if let Some((_, reason)) = self.scan_problems.iter().find(|(at, _)| is_same(at)) {
             return Some(reason.clone());
         }
         if let Some((_, reason)) = self.away_problems().into_iter().find(|(top, _)| top.contains(path)) {

@@ -1,7 +1,7 @@
 //! Documents onto disk: plans, makes temporary files, notes intents, puts files in place. Where their bytes
 //! come from: `contents`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RoundError, Rounds, host::Host, lock};
 use crate::{
@@ -18,7 +18,10 @@ use crate::{
     ids::{ContentHash, DocId},
     limits,
     probe::{self, Plant, planted},
-    store::{Write, row::BaseRow},
+    store::{
+        Write,
+        row::{BaseRow, Stat},
+    },
     tree::{Place, RelPath, check_link, clash_name},
 };
 
@@ -37,12 +40,45 @@ pub(super) struct Noted {
     dirs: BTreeSet<RelPath>,
 }
 
+/// So many looks at a path that changed nothing are enough: what a write finds there no look will take in.
+const LOOKS_IN_VAIN_MAX: u32 = 3;
+/// Why a write is put off then.
+const OTHERWISE: &str = "the disk is otherwise here than it is known to be, in a way that is not synced: tried again later";
+
+/// What the base knows of a path.
+type Known = Option<(DocId, Option<Stat>)>;
+
+/// Paths that writes of the last plan found otherwise than the base knows them, with what that was and how often in a row.
+#[derive(Debug, Default)]
+pub(super) struct InVain {
+    before: BTreeMap<RelPath, (Known, u32)>,
+    now: BTreeMap<RelPath, (Known, u32)>,
+}
+
+impl InVain {
+    /// A plan is carried out.
+    fn begin(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+
+    /// A write found something else. Says whether that was so often enough, and nobody learned anything by looking.
+    fn again(&mut self, path: RelPath, known: Known) -> bool {
+        let times = match self.before.get(&path).or_else(|| self.now.get(&path)) {
+            Some((then, times)) if *then == known => times + 1,
+            _ => 1,
+        };
+        self.now.insert(path, (known, times));
+        times > LOOKS_IN_VAIN_MAX
+    }
+}
+
 impl Rounds {
     pub(super) fn materialize(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
         if self.planned {
             return self.sweep_downloads();
         }
         self.planned = true;
+        self.in_vain.begin();
         self.write_problems.clear();
         self.undo_what_can_be(host)?;
         let still = self.look_at_mounts(host);
@@ -189,6 +225,10 @@ impl Rounds {
             }
             _ => {}
         }
+        let applied = match applied {
+            Some(Applied::Dirty(path)) => Some(Applied::Dirty(self.missing_above(path))),
+            applied => applied,
+        };
         match applied {
             Some(Applied::Done(doc, row)) => {
                 let path = self.apply(host, |applier| applier.path(&doc));
@@ -203,8 +243,17 @@ impl Rounds {
             }
             Some(Applied::Dirty(path)) => {
                 let path = self.bring_out(host, path);
+                let known = {
+                    let base = lock(&self.parts.base);
+                    base.at(&path).and_then(|doc| Some((doc, base.row(&doc)?.stat)))
+                };
                 // What is missing and may be on its way back is looked at when its time has come.
-                if !self.dirty.get(&path).is_some_and(|dirty| dirty.missing) {
+                let waits = self.dirty.get(&path).is_some_and(|dirty| dirty.missing);
+                if !waits && self.in_vain.again(path.clone(), known) {
+                    self.write_problems.insert(path, OTHERWISE.to_owned());
+                    return;
+                }
+                if !waits {
                     self.mark_dirty(host, path, 0);
                 }
                 self.planned = false;
@@ -214,6 +263,18 @@ impl Rounds {
             }
             None => {}
         }
+    }
+
+    /// The topmost directory above a path that is known and not there, or else the path: to look at what was in a directory
+    /// that is gone would find nothing, again and again.
+    fn missing_above(&self, path: RelPath) -> RelPath {
+        let depths = 1..path.components().len();
+        let mut above = depths.map(|depth| RelPath::from_components(path.components()[..depth].to_vec()));
+        let is_missing = |dir: &RelPath| {
+            let is_known = lock(&self.parts.base).at(dir).is_some();
+            is_known && matches!(self.parts.fs.look(dir), Ok(None))
+        };
+        above.find(is_missing).unwrap_or(path)
     }
 
     /// Where a path that must be looked at is to be looked at: not in our own directory, which nobody looks into.
