@@ -1,7 +1,7 @@
 //! History, conflicts and the question why, through real daemons: what was there comes back, and what both sides did is
 //! settled on every device.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 use sync_core::limits;
@@ -377,7 +377,9 @@ fn lines_that_both_sides_changed_are_listed_and_settled_in_every_way() {
     }
     let merged = read(&a, "merge.txt");
     assert_eq!(merged, format!("one\n{}three\n", conflict["merged"].as_str().expect("a text")));
-    let decided = SystemTime::now();
+    let clock = dir.path().join("clock");
+    fs::write(&clock, "").expect("writes");
+    let decided = fs::metadata(&clock).and_then(|found| found.modified()).expect("has a time");
     for (name, keep) in names.into_iter().zip(["mine", "theirs", "both", "merge"]) {
         resolve(&a, name, keep);
     }

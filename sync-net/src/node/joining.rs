@@ -181,7 +181,7 @@ impl Node {
         if is_last && self.running_in(&space).is_none() && self.space_row(&space).is_ok() {
             let left = self.0.engine.command(Command::LeaveSpace { space }).await;
             // What went wrong before comes first.
-            return done.and_then(|done| left.map(|_| done).map_err(Into::into));
+            return done.and_then(|done| left.map(|_| done));
         }
         done
     }

@@ -5,28 +5,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use sync_core::{
     commit::SecretKey,
     doc::entry::{Content, Entry},
-    engine::{Command, Effect, Engine, Input, Now, SessionId, Ticket},
-    folder::{FoundKind, Ignored},
+    engine::{Command, Effect, Engine, Input, Now, PeerStatus, SessionId, SpaceStatus, Ticket},
     history::{HistoryError, Library, Shelf},
-    ids::{ContentHash, DocId, InstallEpoch},
+    ids::{ContentHash, DeviceId, DocId, InstallEpoch},
     member::Role,
     store::{Snapshot, Store},
-    tree::{RelPath, View, check_link},
+    tree::View,
     version::{Tip, VersionVector},
     wire::{self, Message, SpaceHello},
 };
 
 use super::{peer::Peer, rng::Rng, world::World};
-use crate::disk::Seen;
-
-/// Where users say what is ignored.
-const IGNORE_FILE: &str = ".kithignore";
 
 /// Something did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,11 +125,15 @@ impl World {
             if peer.is_held() {
                 return Err(format!("the folder of {index} waits for somebody's word"));
             }
+            if let Some(other) = self.believed_behind(index, &status) {
+                return Err(format!("{index} does not know that {other} is in sync"));
+            }
             if let Some(rounds) = peer.process.as_ref().and_then(|process| process.rounds.as_ref()) {
                 let report = rounds.report();
-                // What a crash left behind on a device that may only read stays there: it cannot tell anybody.
-                let works = !peer.reads_only && (report.busy || report.halted.is_some());
-                if works || report.lacking > gone.get(&index).map_or(0, BTreeSet::len) {
+                // What a crash or its user left behind on a device that may only read stays there, and in the way of what
+                // comes: it cannot tell anybody.
+                let lacks = report.lacking > gone.get(&index).map_or(0, BTreeSet::len);
+                if !peer.reads_only && (report.busy || report.halted.is_some() || lacks) {
                     return Err(format!("the folder of {index} is not at rest: {report:?}"));
                 }
             } else if peer.has_folder {
@@ -146,47 +145,20 @@ impl World {
         shown.windows(2).try_for_each(|pair| self.trees_are_equal(pair[0], pair[1], &lacking))
     }
 
-    /// The same of the disks of devices that may only read, beside one that may write.
-    pub(super) fn differences_of_readers(&self) -> Result<(), String> {
-        let Some(writer) = self.shown(false).next() else { return Ok(()) };
-        self.shown(true).try_for_each(|reader| self.trees_are_equal(writer, reader, &BTreeSet::new()))
+    fn copies_of(&self, device: DeviceId) -> Vec<&Peer> {
+        self.peers.iter().filter(|peer| peer.device() == device).collect()
     }
 
-    /// Devices with a folder, that may only read or that may write.
-    fn shown(&self, reads_only: bool) -> impl Iterator<Item = usize> {
-        let is_shown = move |index: &usize| self.peers[*index].has_folder && self.peers[*index].reads_only == reads_only;
-        (0..self.peers.len()).filter(is_shown)
-    }
-
-    /// Tells the first thing in which two disks differ, but for what is never synced and what is lacking.
-    fn trees_are_equal(&self, left: usize, right: usize, lacking: &BTreeSet<PathBuf>) -> Result<(), String> {
-        let sides = [left, right].map(|index| (self.peers[index].fs.tree(), self.peers[index].rules()));
-        let [(a, _), (b, _)] = &sides;
-        // What stands where a link is that leads out of the folder cannot be shown there.
-        let foreign = |path: &Path| sides.iter().any(|(tree, _)| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
-        let ignored = |path: &Path| sides.iter().any(|(tree, rules)| is_ignored(rules, path, tree.get(path)));
-        // A directory that others deleted stays with what is never synced.
-        let stays = |path: &Path| {
-            sides.iter().any(|(tree, rules)| {
-                let mut below = tree.range(path.to_owned()..).take_while(|(below, _)| below.starts_with(path));
-                below.any(|(below, seen)| is_ignored(rules, below, Some(seen)) || is_foreign(below, seen))
-            })
+    /// A peer that a device is linked to and does not count as in sync, though both have everything and are at rest. Of
+    /// copies nobody knows which one is meant.
+    fn believed_behind(&self, index: usize, status: &SpaceStatus) -> Option<String> {
+        let is_settled = |device: DeviceId| match &self.copies_of(device)[..] {
+            [one] => one.status(&self.space).is_some_and(|held| held.settled && held.vector == status.vector),
+            _ => false,
         };
-        let differs = |path: &&PathBuf| {
-            a.get(*path) != b.get(*path)
-                && !is_left_alone(path)
-                && !foreign(path)
-                && !lacking.contains(*path)
-                && !ignored(path)
-                && !stays(path)
-        };
-        let Some(path) = a.keys().chain(b.keys()).find(differs) else { return Ok(()) };
-        let (left_base, right_base) = (self.peers[left].based(path), self.peers[right].based(path));
-        Err(format!(
-            "{path:?} on {left} is {:?}, base {left_base:?}, on {right} {:?}, base {right_base:?}",
-            a.get(path),
-            b.get(path)
-        ))
+        let is_behind = |told: &&PeerStatus| told.linked && !told.synced && is_settled(told.device);
+        let behind = status.peers.iter().filter(|_| status.settled && self.copies(index).len() == 1).find(is_behind);
+        behind.map(|told| told.name.clone())
     }
 
     /// Contents that folders wait for, by device, and that are nowhere any more: a large file is only in files, and all
@@ -512,29 +484,6 @@ pub(crate) fn history(snapshot: Snapshot, space: u32) -> Result<BTreeMap<Content
     Ok(held)
 }
 
-/// What an editor that was killed leaves and every folder ignores.
-fn is_left_alone(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy());
-    name.is_some_and(|name| name.ends_with(".swp") || name.starts_with(".#"))
-}
-
-/// The path as the folder has it.
-fn rel_path(path: &Path) -> RelPath {
-    let components = path.components().map(|component| component.as_os_str().to_string_lossy().into_owned());
-    RelPath::from_components(components.collect())
-}
-
-/// A link that leads out of the folder stays where its user made it.
-fn is_foreign(path: &Path, seen: &Seen) -> bool {
-    let Seen::Link(target) = seen else { return false };
-    check_link(&rel_path(path), &target.to_string_lossy()).is_err()
-}
-
-/// Whether rules say that a path stays where it is.
-fn is_ignored(rules: &Ignored, path: &Path, seen: Option<&Seen>) -> bool {
-    rules.covers(&rel_path(path), matches!(seen, Some(Seen::Dir)))
-}
-
 /// Whether a content is there, or one that it was merged into.
 fn is_held(held: &BTreeMap<ContentHash, Vec<u8>>, bytes: &[u8]) -> bool {
     held.contains_key(&ContentHash::of(bytes)) || held.values().any(|other| has_all_lines(other, bytes))
@@ -556,19 +505,8 @@ fn take(engine: &mut Engine, now: Now, inputs: Vec<Input>) -> Result<(), String>
 }
 
 impl Peer {
-    /// What the folder ignores, by the files that are there now.
-    fn rules(&self) -> Ignored {
-        let mut rules = Ignored::default();
-        for (path, kind) in self.fs.paths() {
-            if let Some((dir, IGNORE_FILE)) = path.split().filter(|_| kind == FoundKind::File) {
-                rules.load(&self.fs, &dir);
-            }
-        }
-        rules
-    }
-
     /// What the base has at a path.
-    fn based(&self, path: &std::path::Path) -> Vec<(DocId, bool)> {
+    pub(super) fn based(&self, path: &std::path::Path) -> Vec<(DocId, bool)> {
         let Some(base) = self.process.as_ref().and_then(|process| process.base.lock().ok()) else { return Vec::new() };
         let rows = base
             .rows()

@@ -10,6 +10,7 @@ mod faults;
 mod handle;
 mod journal;
 mod links;
+mod mend;
 mod mounts;
 mod record;
 mod state;
@@ -140,30 +141,6 @@ impl SimFs {
     pub fn remount(&self, folds: Folds) {
         let state = &mut *self.state();
         (state.config.folds, state.live.folds, state.durable.folds) = (folds, folds, folds);
-    }
-
-    /// A user takes away what nobody can sync, gives himself the rights that are missing, and mounts nothing any more.
-    pub fn mend(&self) {
-        let state = &mut *self.state();
-        state.root = None;
-        state.config.capacity_bytes = None;
-        state.mend();
-    }
-
-    /// How long all files are together.
-    #[must_use]
-    pub fn used_bytes(&self) -> u64 {
-        let state = self.state();
-        state.live.nodes.values().filter_map(Node::content).map(|content| content.len() as u64).sum()
-    }
-
-    /// Permissions and the time of the last change of something; no call of the code under test.
-    #[must_use]
-    pub fn rights_and_time(&self, path: &RelPath) -> Option<(u32, i64)> {
-        let state = self.state();
-        let node = state.live.lookup(&state.live.place(path).ok()?).ok()??;
-        let node = state.live.node(node);
-        Some((node.mode, node.mtime_ns))
     }
 
     /// Carries out a step of a user, now.

@@ -271,9 +271,14 @@ impl Peer {
         })
     }
 
-    /// Somebody takes back what he changed where he may only read.
-    pub(crate) fn revert(&mut self, now_ms: i64, space: &SpaceId) -> Turned {
-        self.ask(now_ms, space, |rounds, host| rounds.revert(host, &[RelPath::root()]).map(drop))
+    /// Somebody takes back what he changed where he may only read. Also gives what he is told.
+    pub(crate) fn revert(&mut self, now_ms: i64, space: &SpaceId) -> (Turned, String) {
+        let mut told = String::new();
+        let turned = self.ask(now_ms, space, |rounds, host| {
+            told = format!("{:?}", rounds.revert(host, &[RelPath::root()])?);
+            Ok(())
+        });
+        (turned, told)
     }
 
     /// Somebody says that no file system that is away comes back.

@@ -189,7 +189,13 @@ impl World {
         }
         let usual = WatchFaults::default();
         let queue_max = self.profile.queue_max.unwrap_or(usual.queue_max);
-        WatchFaults { lost_per_mille, doubled_per_mille, delayed_per_mille, delay_max_ns: EVENTS_LATE_NS_MAX, queue_max }
+        WatchFaults {
+            lost_per_mille,
+            doubled_per_mille,
+            delayed_per_mille,
+            delay_max_ns: EVENTS_LATE_NS_MAX,
+            queue_max,
+        }
     }
 
     fn wall_ns(&self, offset_ms: i64) -> i64 {
@@ -251,8 +257,9 @@ impl World {
     }
 
     fn bind_folder(&mut self, index: usize, caught_up: bool) -> Result<(), Violation> {
-        // Nobody adds what is not there.
+        // Nobody adds what is not there, or cannot be looked at.
         self.peers[index].fs.replace_root(None);
+        self.peers[index].fs.heal();
         let root = self.peers[index].fs.root_identity().ok().flatten().unwrap_or_default();
         let row = FolderRow { space: self.space, path: "/folder".into(), name: "folder".into(), root, caught_up };
         self.command(index, Command::AddFolder { row })?;

@@ -130,7 +130,7 @@ fn locks_of_editors_stay_here() {
 fn what_others_move_to_where_it_is_ignored_leaves_its_place_and_no_other_way_is_in_it() {
     let mut folder = Folder::new();
     for name in ["a.txt", "b.txt", "c.txt", "out/f.txt"] {
-        folder.put(name, &format!("{name}\n"));
+        folder.put(name, format!("{name}\n"));
     }
     folder.put("build/kept", "kept\n");
     folder.rest();

@@ -143,7 +143,7 @@ impl Rounds {
     /// Takes out what is held, or must be, of what the user changed and deleted.
     pub(super) fn hold_outgoing(&mut self, host: &dyn Host, touched: &mut Vec<(DocId, Found)>, gone: &mut Vec<DocId>) {
         let lost = self.lost_files(gone);
-        match self.to_hold(host, &lost, touched, gone) {
+        match self.what_to_hold(host, &lost, touched, gone) {
             Some(held) => self.holding.outgoing.held.extend(held),
             None => {
                 let now_ms = host.now().mono_ms;
@@ -164,7 +164,7 @@ impl Rounds {
     }
 
     /// What must be held of what the user changed and deleted, if anything must.
-    fn to_hold(
+    fn what_to_hold(
         &mut self,
         host: &dyn Host,
         lost: &[DocId],
@@ -202,7 +202,7 @@ impl Rounds {
         }
         // What is found to have moved when its bytes are read is forgotten then.
         let lost = self.lost_files(&changes.gone);
-        let held = self.to_hold(host, &lost, &changes.touched, &changes.gone);
+        let held = self.what_to_hold(host, &lost, &changes.touched, &changes.gone);
         let side = &mut self.holding.outgoing;
         side.held.extend(held.into_iter().flatten());
         let is_held = |into: Within, name: &String| match into {

@@ -43,7 +43,8 @@ pub(super) struct Noted {
 /// So many looks at a path that changed nothing are enough: what a write finds there no look will take in.
 const LOOKS_IN_VAIN_MAX: u32 = 3;
 /// Why a write is put off then.
-const OTHERWISE: &str = "the disk is otherwise here than it is known to be, in a way that is not synced: tried again later";
+const OTHERWISE: &str =
+    "the disk is otherwise here than it is known to be, in a way that is not synced: tried again later";
 
 /// What the base knows of a path.
 type Known = Option<(DocId, Option<Stat>)>;

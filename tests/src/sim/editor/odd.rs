@@ -36,7 +36,8 @@ const FILES: [&str; 4] = ["a.txt", "b.txt", "notes.md", "run.sh"];
 const JSON: [&str; 2] = ["settings.json", "list.json"];
 const DIRS: [&str; 3] = ["d", "e", "src"];
 /// Letters that are several code points, and some that join with what is beside them.
-const LETTERS: [&str; 6] = ["e\u{301}", "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f466}", "\u{0301}", "\u{202b}שלום", "\u{1f1e9}\u{1f1ea}", "ⅻ"];
+const LETTERS: [&str; 6] =
+    ["e\u{301}", "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f466}", "\u{0301}", "\u{202b}שלום", "\u{1f1e9}\u{1f1ea}", "ⅻ"];
 /// Nanoseconds since 1970 of some day in 1901, 1970, 2106 and 2200.
 const TIMES: [i64; 4] = [-2_150_000_000_000_000_000, 0, 4_300_000_000_000_000_000, 7_260_000_000_000_000_000];
 /// Files of a crowd.
@@ -198,7 +199,7 @@ impl There<'_> {
                 (Drawn::MovedLines, path, [lines.join("\n").as_bytes(), b"\n"].concat())
             }
             _ => {
-                let path = self.dir(rng).join(*rng.pick(&JSON));
+                let path = self.place(rng, &JSON);
                 let old = self.fs.read(&path).unwrap_or_default();
                 (Drawn::Json, path, json(rng, &old))
             }
@@ -277,7 +278,10 @@ impl There<'_> {
                 let from = self.below(rng).filter(|_| rng.chance(500)).unwrap_or(path);
                 let name = format!("away-{:08x}", rng.next_u64() >> 32);
                 let to = if rng.chance(600) { from.clone() } else { self.place(rng, &DIRS) };
-                (Drawn::Away, Self::calls(vec![UserOp::MoveOut { from, name: name.clone() }, UserOp::MoveIn { name, to }]))
+                (
+                    Drawn::Away,
+                    Self::calls(vec![UserOp::MoveOut { from, name: name.clone() }, UserOp::MoveIn { name, to }]),
+                )
             }
         })
     }

@@ -249,7 +249,7 @@ impl State {
         Ok(())
     }
 
-    fn remove(&mut self, at: Place, node: NodeId, who: Who) {
+    pub(super) fn remove(&mut self, at: Place, node: NodeId, who: Who) {
         self.change(Change::Remove { at: at.clone(), node }, who);
         self.watch.tell(&self.live, at.0, &at.1, true, self.now_ns);
     }
@@ -334,32 +334,6 @@ impl State {
             self.watch.tell(&self.live, at.0, &at.1, true, self.now_ns);
         }
         Ok(())
-    }
-
-    /// A user takes away what nobody can sync: pipes, names that are no text, and rights that are missing.
-    pub(super) fn mend(&mut self) {
-        let mounted: Vec<NodeId> = self.mounts.mounted().collect();
-        for node in mounted {
-            self.unmount_node(node);
-        }
-        let below = self.live.below(ROOT);
-        for id in &below {
-            let (own, needed) = {
-                let node = self.live.node(*id);
-                (node.mode, if node.is_dir() { 0o700 } else { 0o600 })
-            };
-            if own & needed != needed {
-                self.chmod(*id, own | needed, Who::User);
-            }
-        }
-        for id in below {
-            let Some(place) = self.live.nodes.get(&id).and_then(|node| node.place.clone()) else { continue };
-            let is_pipe = matches!(self.live.node(id).body, Body::Pipe);
-            let is_empty_file = self.live.node(id).content().is_some_and(|content| content.is_empty());
-            if is_pipe || (is_empty_file && String::from_utf8(place.1.clone()).is_err()) {
-                self.remove(place, id, Who::User);
-            }
-        }
     }
 
     pub(super) fn chmod(&mut self, node: NodeId, mode: u32, who: Who) {

@@ -67,7 +67,14 @@ const SHOUTED_PER_MILLE: u64 = 200;
 
 impl Watch {
     pub(super) fn new(rng: Rng) -> Self {
-        Self { faults: WatchFaults::default(), queue: VecDeque::new(), watched: BTreeSet::new(), on: false, hushed: false, rng }
+        Self {
+            faults: WatchFaults::default(),
+            queue: VecDeque::new(),
+            watched: BTreeSet::new(),
+            on: false,
+            hushed: false,
+            rng,
+        }
     }
 
     /// Begins, or begins again: what waits is forgotten.

@@ -66,9 +66,9 @@ impl World {
         }
         for round in 1.. {
             for index in &readers {
-                self.note(&format!("user of {index} takes back what he changed"));
                 let (now_ms, space) = (self.now_ms, self.space);
-                let turned = self.peers[*index].revert(now_ms, &space);
+                let (turned, told) = self.peers[*index].revert(now_ms, &space);
+                self.note(&format!("user of {index} takes back what he changed: {told}"));
                 self.carry_out(*index, turned)?;
                 self.drew(Drawn::Reverted);
             }

@@ -53,7 +53,12 @@ impl World {
             if peer.buffer.is_none() {
                 peer.buffer = buffer(&mut self.rng, &peer.fs);
             }
-            let (drawn, action) = odd_action(&mut self.rng, &peer.fs);
+            let (drawn, action) = loop {
+                let drawn = odd_action(&mut self.rng, &peer.fs);
+                if drawn.0 != Drawn::Rules || !self.drawn.contains(&Drawn::Mount) {
+                    break drawn;
+                }
+            };
             (vec![drawn], action)
         };
         self.drawn.extend(drawn);
