@@ -317,6 +317,8 @@ impl Engine {
         let old = space.row.replica;
         space.renew(device, epoch, made_here);
         for state in self.sessions.values_mut() {
+            // Nobody was told of anything in the new log.
+            state.told.remove(&handle);
             if let Some(link) = state.links.get_mut(&handle) {
                 link.quiet = false;
             }
