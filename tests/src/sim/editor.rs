@@ -133,7 +133,7 @@ pub enum Action {
         /// Its text.
         target: String,
     },
-    /// System calls, whose open files are numbered from 0 on, and less than [`FDS_PER_ACTION`].
+    /// System calls, whose open files are numbered from 0 on; fewer than four.
     Calls(Vec<UserOp>),
     /// Many at once, as a version control system does when another branch is taken.
     Burst(Vec<Self>),
