@@ -183,6 +183,48 @@ fn a_line_that_both_rewrote_is_listed_until_somebody_touches_it() {
     assert_eq!(document.conflicts().expect("reads"), []);
 }
 
+/// Several devices that wrote these over one text, and have met, in any order.
+fn all_met(base: &str, versions: &[&str]) -> Document {
+    let start = document(base);
+    let changes: Vec<Vec<u8>> = (versions.iter().enumerate())
+        .map(|(index, version)| save(&mut start.clone(), ReplicaId([index as u8 + 20; 16]), version))
+        .collect();
+    let mut met = start.clone();
+    met.apply(&changes).expect("applies");
+    let mut other = start;
+    changes.iter().rev().for_each(|change| drop(other.apply([change]).expect("applies")));
+    assert_eq!(shown(&met), shown(&other));
+    assert_eq!(met.conflicts().expect("reads"), other.conflicts().expect("reads"));
+    met
+}
+
+/// The one conflict's versions, sorted.
+fn versions_of(document: &Document) -> Vec<String> {
+    let listed = document.conflicts().expect("reads");
+    let [conflict] = listed.as_slice() else { panic!("one line: {listed:?}") };
+    let mut versions: Vec<String> = conflict.sides.iter().map(|side| side.text.clone()).collect();
+    versions.sort();
+    versions
+}
+
+#[test]
+fn a_line_that_three_rewrote_lists_three_sides() {
+    let base = "one\ntwo 2\nthree\n";
+    let three = ["one\ntwo A\nthree\n", "one\ntwo B\nthree\n", "one\ntwo C\nthree\n"];
+    let mut document = all_met(base, &three);
+    assert_eq!(versions_of(&document), ["two A\n", "two B\n", "two C\n"]);
+    let before = document.conflicts().expect("reads");
+    let at = document.heads();
+    document.edit(C, &at, &[EntryOp::Keep]).expect("joins");
+    assert_eq!(document.conflicts().expect("reads"), before);
+    // One that changed another line is no side, and two with one version are one.
+    let four = [three[0], three[1], "ONE\ntwo 2\nthree\n", three[0]];
+    assert_eq!(versions_of(&all_met(base, &four)), ["two A\n", "two B\n"]);
+    // One deleted the line with its end: the next one is part of it then, and who kept something has it in its version.
+    let gone = ["one\nthree\n", "one\ntwo 2 B\nthree\n", "one\nthe 2 C\nthree\n"];
+    assert_eq!(versions_of(&all_met(base, &gone)), ["the 2 C\nthree\n", "three\n", "two 2 B\nthree\n"]);
+}
+
 #[test]
 fn json_that_the_merge_would_break_stays_one_sides_and_is_listed() {
     let sides = ["{\"a\": 1,\n\"b\": 2}\n", "{\"a\": 1}\n", "{\"a\": 1,\n\"c\": [3,\n4]}\n"];

@@ -5,6 +5,8 @@
 //! whatever is compared with the disk or written by position is what is shown. The edit that joins the heads writes it
 //! down ([`Document::edit`]), for with one head a text shows what it holds.
 
+mod sides;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -14,16 +16,18 @@ use automerge::{
     ActorId, Automerge, ChangeMetadata, ObjId, ROOT, ReadDoc as _, ScalarValue, ScalarValueRef, Value, ValueRef,
 };
 
+use sides::{Sides, overlapping_as_one};
+
 use super::{
     DocError, Document,
     entry::key,
-    gaps::{self, Id, Item, Outcome},
+    gaps::{self, Id, Item, Outcome, Rewritten},
     guarded,
     text::Splice,
 };
 use crate::{ids::ChangeHash, limits, preflight};
 
-/// A line that two sides rewrote, merged by words: nothing is lost, but somebody should look.
+/// A line that several sides rewrote, merged by words: nothing is lost, but somebody should look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineConflict {
     /// Where it stands in the text that is shown now, in characters, with its line end.
@@ -31,7 +35,7 @@ pub struct LineConflict {
     /// What is shown there.
     pub merged: String,
     /// What each side had, in the order of the hashes of its heads.
-    pub sides: [LineVersion; 2],
+    pub sides: Vec<LineVersion>,
 }
 
 /// One side's version of a line.
@@ -52,7 +56,7 @@ pub(super) struct Joined {
     hidden: BTreeSet<u32>,
     /// What is shown in front of places besides; each behind those of the same place before it.
     restored: Vec<(u32, char)>,
-    rewritten: Vec<(Range<u32>, [LineVersion; 2])>,
+    rewritten: Vec<(Range<u32>, Vec<LineVersion>)>,
 }
 
 /// A character that is shown, with the id of its insertion unless it was restored. In these ids actors have Automerge's
@@ -132,7 +136,7 @@ impl Document {
         })
     }
 
-    /// Lines of the text that is shown now which two sides rewrote at once, as long as nobody has touched them since. Looks
+    /// Lines of the text that is shown now which several sides rewrote at once, as long as nobody has touched them since. Looks
     /// at the heads and at the last changes that joined heads.
     ///
     /// # Errors
@@ -414,19 +418,28 @@ fn join(
         };
         let left = version(has_left, &left, first, second);
         let right = version(has_right, &right, second, first);
-        joined.take(gaps::compare(&left, &right), [&left, &right], apart, 1);
+        joined.take_two(gaps::compare(&left, &right), [&left, &right], apart);
         let text = |items: &[Item]| items.iter().map(|item| item.ch).collect::<String>();
         if is_json(automerge, all) && parses(&text(&left)) && parses(&text(&right)) && !parses(&joined.text()) {
             joined = Joined { elements: joined.elements, numbers: joined.numbers, ..Joined::default() };
-            joined.take(gaps::keep_left(&left, &right), [&left, &right], apart, 1);
+            joined.take_two(gaps::keep_left(&left, &right), [&left, &right], apart);
         }
     } else {
+        let mut rewritten = Vec::new();
         for index in 1..apart.len() {
             let known = |pasts: &[Past], id| pasts.iter().any(|past| past.knows(id));
             let (before, one) = (&pasts[..index], &pasts[index..=index]);
             let left = joined.living(|id| known(before, id), |id| known(one, id));
             let right = joined.living(|id| known(one, id), |id| known(before, id));
-            joined.take(gaps::compare(&left, &right), [&left, &right], apart, index);
+            let lines = joined.take(gaps::compare(&left, &right));
+            rewritten.extend(lines.into_iter().map(|line| line.places));
+        }
+        if !rewritten.is_empty() {
+            let sides = Sides::read(&mut reading, &joined, apart)?;
+            let listed = overlapping_as_one(rewritten).into_iter().map(|places| (sides.at(&places), places));
+            // What was rewritten alike is no conflict.
+            joined.rewritten =
+                listed.filter(|(sides, _)| sides.len() > 1).map(|(sides, places)| (places, sides)).collect();
         }
     }
     Some(joined)
@@ -482,20 +495,25 @@ impl Joined {
             .collect()
     }
 
-    /// Takes in what came of comparing what the heads before an index have with what the head at it has.
-    fn take(&mut self, outcome: Outcome, [left, right]: [&[Item]; 2], heads: &[automerge::ChangeHash], index: usize) {
+    /// Takes in what came of comparing two sides, and gives the lines that both rewrote.
+    fn take(&mut self, outcome: Outcome) -> Vec<Rewritten> {
         let Outcome { hidden, restored, rewritten } = outcome;
         self.hidden.extend(hidden);
         self.restored.extend(restored);
         self.restored.sort_by_key(|(place, _)| *place);
-        let version = |items: &[Item], heads: &[automerge::ChangeHash]| LineVersion {
-            heads: heads.iter().map(|head| ChangeHash(head.0)).collect(),
+        rewritten
+    }
+
+    /// Takes in what came of comparing the two heads that there are.
+    fn take_two(&mut self, outcome: Outcome, [left, right]: [&[Item]; 2], heads: &[automerge::ChangeHash]) {
+        let version = |items: &[Item], head: Option<&automerge::ChangeHash>| LineVersion {
+            heads: head.iter().map(|head| ChangeHash(head.0)).collect(),
             text: items.iter().map(|item| item.ch).collect(),
         };
-        for line in rewritten {
-            let sides =
-                [version(&left[line.left], &heads[..index]), version(&right[line.right], &heads[index..=index])];
-            self.rewritten.push((line.places, sides));
+        for line in self.take(outcome) {
+            let left = version(&left[line.left], heads.first());
+            let right = version(&right[line.right], heads.last());
+            self.rewritten.push((line.places, vec![left, right]));
         }
     }
 }

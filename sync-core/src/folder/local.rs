@@ -62,6 +62,18 @@ pub struct Local {
 }
 
 impl Local {
+    /// Places in directories that have a document, at which something was made or moved.
+    pub(super) fn places_taken(&self) -> BTreeSet<(Option<DocId>, &str)> {
+        let made = self.made.iter().map(|entry| (entry.into, &*entry.name));
+        let moved = self.moved.iter().map(|entry| (entry.into, &*entry.name));
+        made.chain(moved)
+            .filter_map(|(into, name)| match into {
+                Into::Known(parent) => Some((parent, name)),
+                Into::Made(_) => None,
+            })
+            .collect()
+    }
+
     /// Forgets, for now, things that were made, by their indices, with all that is in them, and entries that moved.
     pub(super) fn forget(&mut self, made: &BTreeSet<usize>, moved: &BTreeSet<DocId>) {
         self.moved.retain(|entry| !moved.contains(&entry.doc));

@@ -74,9 +74,10 @@ pub fn plan(base: &Base, documents: &Documents, ignored: &Ignored) -> Vec<Action
         let behind = on_disk.is_none_or(|(row, _)| row.heads != heads);
         if (moved || behind) && !aside && covers(view.path_of(doc), entry.kind) {
             // What others moved to where it is ignored leaves its place, and is let alone from then on. Where its new
-            // directory is not, as that is ignored, too, there is no place for it.
+            // directory is not and will not be, as that is ignored, too, there is no place for it.
             if moved && !covers(base.path_of(doc), entry.kind) {
-                if place.parent.is_none_or(|parent| base.on_disk(&parent).is_some()) {
+                let is_there = |dir| base.on_disk(&dir).is_some() || !covers(view.path_of(&dir), Kind::Dir);
+                if place.parent.is_none_or(is_there) {
                     moves.push((view.depth_of(doc), *doc, place));
                 } else if entry.kind != Kind::Dir {
                     gone.push(*doc);
@@ -281,6 +282,18 @@ mod tests {
         let after = [(1, entry(Kind::Dir, None, "e")), (2, entry(Kind::File, Some(1), "a"))];
         let actions = plan(&base(&before), &documents(&after), &Ignored::default());
         assert_eq!(actions, [Action::Move { doc: doc(1), place: Place { parent: None, name: "e".into() } }]);
+    }
+
+    #[test]
+    fn what_gets_an_ignored_name_in_a_new_directory_moves_there() {
+        let before = [(1, entry(Kind::File, None, "a"))];
+        let after = [(1, entry(Kind::File, Some(2), ".DS_Store")), (2, entry(Kind::Dir, None, "new"))];
+        let actions = plan(&base(&before), &documents(&after), &Ignored::default());
+        let expected = [
+            Action::MakeDir { doc: doc(2), place: Place { parent: None, name: "new".into() } },
+            Action::Move { doc: doc(1), place: Place { parent: Some(doc(2)), name: ".DS_Store".into() } },
+        ];
+        assert_eq!(actions, expected);
     }
 
     #[test]

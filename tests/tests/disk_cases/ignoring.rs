@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sync_core::doc::entry::EntryOp;
+use sync_core::doc::entry::{EntryOp, RootSpec};
 
 use crate::rounds::Folder;
 
@@ -129,27 +129,31 @@ fn locks_of_editors_stay_here() {
 #[test]
 fn what_others_move_to_where_it_is_ignored_leaves_its_place_and_no_other_way_is_in_it() {
     let mut folder = Folder::new();
-    for name in ["a.txt", "b.txt", "c.txt", "out/f.txt"] {
+    for name in ["a.txt", "b.txt", "c.txt", "d.txt", "out/f.txt"] {
         folder.put(name, format!("{name}\n"));
     }
     folder.put("build/kept", "kept\n");
     folder.rest();
-    let docs = ["a.txt", "b.txt", "c.txt", "out"].map(|name| folder.doc(name));
+    let docs = ["a.txt", "b.txt", "c.txt", "d.txt", "out"].map(|name| folder.doc(name));
     let build = folder.doc("build");
     folder.put(".kithignore", "/build/\n/target/\n*.log\n");
     folder.rest();
-    let [a, b, c, out] = docs;
+    let [a, b, c, d, out] = docs;
     // Into a directory that is here, under an ignored name, and a directory as a whole; another file takes a place.
     folder.change_elsewhere(a, &[EntryOp::Parent(Some(build))]);
     folder.change_elsewhere(b, &[EntryOp::Name("b.log".into())]);
     folder.change_elsewhere(out, &[EntryOp::Name("target".into())]);
     folder.change_elsewhere(c, &[EntryOp::Name("a.txt".into())]);
+    // Under an ignored name in a directory that comes with it.
+    let new = folder.make_elsewhere(&RootSpec::dir(folder.device.space, None, "new"));
+    folder.change_elsewhere(d, &[EntryOp::Parent(Some(new)), EntryOp::Name("d.log".into())]);
     folder.rest();
+    assert_eq!(folder.read("new/d.log"), "d.txt\n");
     assert_eq!(folder.read("build/a.txt"), "a.txt\n");
     assert_eq!(folder.read("b.log"), "b.txt\n");
     assert_eq!(folder.read("target/f.txt"), "out/f.txt\n");
     assert_eq!(folder.read("a.txt"), "c.txt\n");
-    assert!(["b.txt", "c.txt", "out"].iter().all(|name| !folder.at(name).exists()));
+    assert!(["b.txt", "c.txt", "d.txt", "out"].iter().all(|name| !folder.at(name).exists()));
     let commits = folder.commits();
     folder.scan();
     assert_eq!(folder.commits(), commits);

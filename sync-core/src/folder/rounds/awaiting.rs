@@ -88,19 +88,12 @@ impl Rounds {
         let mut waiting: BTreeSet<DocId> = BTreeSet::new();
         let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
         let mut again = Vec::new();
-        let places = changes.made.iter().map(|entry| (entry.into, &entry.name));
-        let places = places.chain(changes.moved.iter().map(|entry| (entry.into, &entry.name)));
-        let taken: BTreeSet<(Option<DocId>, &String)> = places
-            .filter_map(|(into, name)| match into {
-                Within::Known(parent) => Some((parent, name)),
-                Within::Made(_) => None,
-            })
-            .collect();
+        let taken = changes.places_taken();
         {
             let base = lock(&self.parts.base);
             for doc in &changes.gone {
                 // Something of another kind has its place: it does not come back there.
-                if base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &row.name))) {
+                if base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &*row.name))) {
                     continue;
                 }
                 let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));

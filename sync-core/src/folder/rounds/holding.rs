@@ -196,7 +196,7 @@ impl Rounds {
     /// Where something new stands in the place of what is held as deleted, that is not told either: an entry has one place,
     /// and who approves or rejects decides on both.
     pub(super) fn hold_what_took_places(&mut self, host: &dyn Host, changes: &mut Local) {
-        let taken = self.places_taken(changes);
+        let taken = self.gone_from_places_taken(changes);
         if taken.is_empty() {
             return;
         }
@@ -205,10 +205,12 @@ impl Rounds {
         let held = self.what_to_hold(host, &lost, &changes.touched, &changes.gone);
         let side = &mut self.holding.outgoing;
         side.held.extend(held.into_iter().flatten());
-        let is_held = |into: Within, name: &String| match into {
-            Within::Known(parent) => {
-                taken.iter().any(|(doc, place)| *place == (parent, name.clone()) && side.held.contains_key(doc))
-            }
+        let held_places: BTreeSet<(Option<DocId>, &str)> = (taken.iter())
+            .filter(|(doc, _)| side.held.contains_key(doc))
+            .map(|(_, (parent, name))| (*parent, &**name))
+            .collect();
+        let is_held = |into: Within, name: &str| match into {
+            Within::Known(parent) => held_places.contains(&(parent, name)),
             Within::Made(_) => false,
         };
         let mut dropped = BTreeSet::new();
@@ -225,21 +227,14 @@ impl Rounds {
         changes.forget(&dropped, &stays);
     }
 
-    /// Places of what is gone that something new has taken, with all that is gone there.
-    fn places_taken(&self, changes: &Local) -> Vec<(DocId, (Option<DocId>, String))> {
-        let places = changes.made.iter().map(|made| (made.into, &made.name));
-        let places = places.chain(changes.moved.iter().map(|moved| (moved.into, &moved.name)));
-        let taken: BTreeSet<(Option<DocId>, &String)> = places
-            .filter_map(|(into, name)| match into {
-                Within::Known(parent) => Some((parent, name)),
-                Within::Made(_) => None,
-            })
-            .collect();
+    /// All that is gone where something new has taken its place or that of a directory above it, with that place.
+    fn gone_from_places_taken(&self, changes: &Local) -> Vec<(DocId, (Option<DocId>, String))> {
+        let taken = changes.places_taken();
         let gone: BTreeSet<DocId> = changes.gone.iter().copied().collect();
         let base = lock(&self.parts.base);
         let mut found = Vec::new();
         for top in &changes.gone {
-            let Some(row) = base.row(top).filter(|row| taken.contains(&(row.parent, &row.name))) else { continue };
+            let Some(row) = base.row(top).filter(|row| taken.contains(&(row.parent, &*row.name))) else { continue };
             let place = (row.parent, row.name.clone());
             let below = base.subtree(*top).into_iter().filter(|doc| gone.contains(doc));
             found.extend(below.map(|doc| (doc, place.clone())));
