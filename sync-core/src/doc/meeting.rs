@@ -192,7 +192,9 @@ fn all_met(base: &str, versions: &[&str]) -> Document {
     let mut met = start.clone();
     met.apply(&changes).expect("applies");
     let mut other = start;
-    changes.iter().rev().for_each(|change| drop(other.apply([change]).expect("applies")));
+    for change in changes.iter().rev() {
+        other.apply([change]).expect("applies");
+    }
     assert_eq!(shown(&met), shown(&other));
     assert_eq!(met.conflicts().expect("reads"), other.conflicts().expect("reads"));
     met
