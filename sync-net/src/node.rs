@@ -44,7 +44,7 @@ use crate::{
     endpoint,
     error::NodeError,
     folder::{
-        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, check_untaken,
+        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, check_untaken, is_of,
         trash::Kept, trash_dir,
     },
     gossip::{self, GossipHandler},
@@ -322,7 +322,9 @@ impl Node {
         let space = held.space();
         let path = held.path().join(sync_core::tree::STATE_DIR);
         // What stands there may be another folder by now, whose marker is not ours to remove.
-        let is_there = Disk::identity_of(held.path()).is_ok_and(|found| found == Some(held.row.root));
+        let is_there = Disk::identity_of(held.path())
+            .is_ok_and(|found| found.is_some_and(|(_, inode)| inode == held.row.root.1))
+            && is_of(held.path(), &space);
         self.0.engine.remove_mailbox(&space);
         self.0.folders.remove(&space);
         tokio::task::spawn_blocking(move || held.stop()).await.map_err(|_| NodeError::Stopped)?;

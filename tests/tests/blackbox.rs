@@ -7,7 +7,7 @@ use std::{
 };
 
 use sync_tests::blackbox::{
-    Runner,
+    Runner, Violation,
     kith::Kith,
     model::Step,
     sweep,
@@ -42,6 +42,8 @@ fn every_value_ends_in_a_file_a_conflict_or_history_and_folders_are_equal() {
 /// Two directories that a loop over files keeps equal: the larger one wins, and nobody keeps the other.
 struct Copier {
     folders: Vec<PathBuf>,
+    /// Whether it writes all files anew when it looks again.
+    restless: bool,
 }
 
 impl Synchroniser for Copier {
@@ -95,6 +97,20 @@ impl Synchroniser for Copier {
         Ok(true)
     }
 
+    fn look_again(&mut self, device: usize) -> Outcome<()> {
+        for file in files_below(&self.folders[device]).into_iter().filter(|_| self.restless) {
+            let bytes = fs::read(&file).map_err(|error| error.to_string())?;
+            fs::rename(&file, self.folders[device].join("old")).map_err(|error| error.to_string())?;
+            fs::write(&file, &bytes).map_err(|error| error.to_string())?;
+            fs::remove_file(self.folders[device].join("old")).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn changes(&mut self, _device: usize) -> Outcome<u64> {
+        Ok(0)
+    }
+
     fn is_own(&self, path: &Path) -> bool {
         // It knows files only.
         self.folders[0].join(path).is_dir() || self.folders[1].join(path).is_dir()
@@ -117,8 +133,8 @@ impl Synchroniser for Copier {
     }
 }
 
-#[test]
-fn who_keeps_no_history_is_found_and_the_trace_is_short() {
+/// The first violation of a copier.
+fn found_in_copier(restless: bool) -> Option<Box<Violation>> {
     let dir = TempDir::new().expect("temporary directory");
     let make = |devices: usize, dirs: &[String]| -> Outcome<Box<dyn Synchroniser>> {
         let home = tempfile::tempdir_in(dir.path()).expect("temporary directory").keep();
@@ -126,11 +142,21 @@ fn who_keeps_no_history_is_found_and_the_trace_is_short() {
         for folder in &folders {
             dirs.iter().for_each(|dir| fs::create_dir_all(folder.join(dir)).expect("makes"));
         }
-        Ok(Box::new(Copier { folders }))
+        Ok(Box::new(Copier { folders, restless }))
     };
     // Every third seed has two devices.
-    let violation = (0..300).step_by(3).find_map(|seed| Runner::new(&make, false).run(seed).err());
-    let violation = violation.expect("values that were overwritten are lost");
+    (0..300).step_by(3).find_map(|seed| Runner::new(&make, false).run(seed).err())
+}
+
+#[test]
+fn who_writes_what_is_there_anew_is_found() {
+    let violation = found_in_copier(true).expect("it does so each time");
+    assert!(violation.what.contains("wrote by looking again"), "{violation}");
+}
+
+#[test]
+fn who_keeps_no_history_is_found_and_the_trace_is_short() {
+    let violation = found_in_copier(false).expect("values that were overwritten are lost");
     assert!(violation.what.contains("in no file, no conflict and no history: value"), "{violation}");
     let writes = violation.steps.iter().filter(|step| matches!(step, Step::Write(..))).count();
     assert!(writes >= 1 && violation.steps.len() <= violation.drawn.len() && violation.steps.len() <= 6, "{violation}");

@@ -9,6 +9,7 @@ mod ignoring;
 mod links;
 mod names;
 mod places;
+mod unwritten;
 
 use std::{
     collections::BTreeMap,
@@ -144,6 +145,12 @@ impl Folder {
     fn file_elsewhere(&mut self, parent: Option<DocId>, name: &str, text: &str) -> DocId {
         let content = RootContent::Inline(text.as_bytes().to_vec());
         self.make_elsewhere(&RootSpec::file(self.device.space, parent, name, content))
+    }
+
+    /// A commit of which the folder does not hear.
+    fn edit_unheard(&mut self, doc: DocId, text: &str) {
+        let items = author::write(&self.device.engine, &self.device.space, doc, text).expect("edits");
+        self.device.edit(vec![Edit { items, writes: Vec::new() }]).expect("the engine runs");
     }
 
     /// As a peer does: moves, renames, deletes.

@@ -159,6 +159,15 @@ fn a_full_disk_holds_up_what_does_not_fit_and_nothing_else() {
     assert_eq!(fs::read_to_string(seen.join("small.txt")).expect("is there"), "small\n");
     fs::remove_file(a.folder.join("too large.bin")).expect("removes");
     b.wait_synced();
+    // What fits, and leaves less than is kept free: a tenth of so small a disk.
+    let nearly = a.folder.join("nearly all.bin");
+    fs::write(&nearly, vec![8; (2 << 20) - (150 << 10)]).expect("writes");
+    let waited = b.kith(&["wait", "--synced", "--timeout", "5s"]);
+    let words = String::from_utf8_lossy(&b.kith(&["status"]).stdout).into_owned();
+    assert!(!waited.status.success() && words.contains("the disk is nearly full"), "{words}");
+    assert!(!seen.join("nearly all.bin").exists());
+    fs::remove_file(nearly).expect("removes");
+    b.wait_synced();
     // There is room again, and both go on.
     fs::write(seen.join("from b.txt"), "from b\n").expect("writes");
     b.wait_synced();

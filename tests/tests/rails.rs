@@ -179,6 +179,98 @@ fn what_others_deleted_and_is_rejected_comes_back_to_them() {
 }
 
 #[test]
+fn what_others_rewrote_waits_for_a_word_here_and_either_word_is_done_everywhere() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir);
+    let other = |index: usize| format!("rewritten {index}\n");
+    let holds = |daemon: &Daemon, wanted: &dyn Fn(usize) -> String| {
+        (0..40).all(|index| {
+            fs::read_to_string(daemon.folder.join(format!("file {index:03}.txt")))
+                .is_ok_and(|held| held == wanted(index))
+        })
+    };
+    for keeps in [true, false] {
+        a.stop();
+        for index in 0..40 {
+            fs::write(a.folder.join(format!("file {index:03}.txt")), other(index)).expect("writes");
+        }
+        a.start();
+        until(&a, "held where it was written", || status(&a)["held"] == held([0, 40], [0, 0]));
+        assert!(a.kith(&["folder", "approve"]).status.success());
+        until(&b, "held on the other side", || status(&b)["held"] == held([0, 0], [0, 40]));
+        assert!(holds(&b, &text), "nothing is overwritten before somebody says so");
+        if keeps {
+            assert!(b.kith(&["folder", "reject", "--yes"]).status.success());
+            // Where it comes back it overwrites as much.
+            until(&a, "held where it comes back", || status(&a)["held"] == held([0, 0], [0, 40]));
+            assert!(a.kith(&["folder", "approve"]).status.success());
+        } else {
+            assert!(b.kith(&["folder", "approve"]).status.success());
+        }
+        let wanted: &dyn Fn(usize) -> String = if keeps { &text } else { &other };
+        until(&a, "done", || holds(&a, wanted));
+        until(&b, "done", || holds(&b, wanted));
+        a.wait_synced();
+        b.wait_synced();
+        assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+        assert_eq!((&status(&a)["held"], &status(&b)["held"]), (&Value::Null, &Value::Null));
+    }
+}
+
+#[test]
+fn a_file_that_a_program_changes_after_each_write_is_left_alone_for_a_while() {
+    let dir = TempDir::new().expect("temporary directory");
+    let program = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));
+    let [a, b] = ["a", "b"].map(|name| Daemon::new(program, dir.path(), name));
+    fs::write(a.folder.join("fought.txt"), "begun\n").expect("writes");
+    b.join(&a.share());
+    b.wait_synced();
+    let words = |daemon: &Daemon| String::from_utf8_lossy(&daemon.kith(&["status"]).stdout).into_owned();
+    let rests = || words(&b).contains("another program changes it each time");
+    let (here, there) = (a.folder.join("fought.txt"), b.folder.join("fought.txt"));
+    let mut turn = 0;
+    while !rests() {
+        turn += 1;
+        assert!(turn <= 12, "the fight is noticed: {}\n{}", words(&b), b.log());
+        // Whoever is at b undoes what a writes, each time that it shows.
+        fs::write(&here, format!("a says {turn}\n")).expect("writes");
+        until(&b, "given it", || {
+            fs::read_to_string(&there).is_ok_and(|held| held.contains(&format!("a says {turn}"))) || rests()
+        });
+        if !rests() {
+            fs::write(&there, format!("b says {turn}\n")).expect("writes");
+            until(&a, "told", || fs::read_to_string(&here).is_ok_and(|held| held.contains(&format!("b says {turn}"))));
+        }
+    }
+    // Nothing else waits for it, and later it is tried again.
+    fs::write(a.folder.join("beside.txt"), "beside\n").expect("writes");
+    until(&b, "given what is beside", || b.folder.join("beside.txt").exists());
+    until(&b, "given it in the end", || fs::read(&here).ok() == fs::read(&there).ok() && !rests());
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!(differences(&a.folder, &b.folder), Vec::<String>::new());
+}
+
+#[test]
+fn folders_within_each_other_are_refused() {
+    let dir = TempDir::new().expect("temporary directory");
+    let program = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));
+    let a = Daemon::new(program, dir.path(), "a");
+    fs::create_dir_all(a.folder.join("inner")).expect("makes");
+    let _invite = a.share();
+    for other in [a.folder.join("inner"), dir.path().to_owned()] {
+        let refused = a.kith(&["share", other.to_str().expect("is text")]);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && !other.join(".kith").exists(), "{}: {words}", other.display());
+    }
+    let inner = a.folder.join("inner");
+    let refused = a.kith(&["share", inner.to_str().expect("is text"), "--json"]);
+    let document: Value = serde_json::from_slice(&refused.stderr).expect("a document");
+    assert!(document["message"].as_str().is_some_and(|words| words.contains("overlap")), "{document:#}");
+    assert_eq!(a.json(&["status"])["folders"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn a_folder_that_holds_nothing_has_nothing_to_decide() {
     let dir = TempDir::new().expect("temporary directory");
     let program = Path::new(env!("CARGO_BIN_EXE_kith-under-test"));

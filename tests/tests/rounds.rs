@@ -42,14 +42,14 @@ pub(crate) struct Device {
     pub(crate) wall_ns: i64,
     /// What the engine was told last.
     pub(crate) settled: Option<u64>,
-    /// Answers nothing any more.
     stopped: bool,
     /// Documents that the folder could not read.
     unreadable: Vec<DocId>,
     /// How many edits came at once, each time.
     edits: Vec<usize>,
-    /// Whether the disk is about to fail.
     pub(crate) disk_fails: bool,
+    /// What the folder's directory was when it was added, if it is another now.
+    pub(crate) root: Option<(u64, u64)>,
 }
 
 /// Nothing in these tests is displaced.
@@ -69,6 +69,7 @@ impl Device {
             mono_ms: 1,
             wall_ns: WALL_NS,
             settled: None,
+            root: None,
             stopped: false,
             unreadable: Vec::new(),
             edits: Vec::new(),
@@ -104,7 +105,7 @@ impl Device {
             space: self.space,
             space_handle,
             replica: row.replica,
-            root: disk.root_identity().expect("looks").expect("is there"),
+            root: self.root.unwrap_or_else(|| disk.root_identity().expect("looks").expect("is there")),
             caught_up: true,
             fs: Arc::clone(disk) as Arc<dyn Fs>,
             base: Arc::new(Mutex::new(Base::default())),
@@ -210,8 +211,8 @@ impl Host for Device {
 pub(crate) struct Folder {
     pub(crate) device: Device,
     pub(crate) rounds: Rounds,
-    handle: u32,
-    disk: Arc<Disk>,
+    pub(crate) handle: u32,
+    pub(crate) disk: Arc<Disk>,
     pub(crate) dir: tempfile::TempDir,
 }
 

@@ -579,6 +579,19 @@ impl Document {
         self.edit_now(replica, ops)
     }
 
+    /// These heads, and the last change of a replica that is not in their past: what it edits next must follow that.
+    #[must_use]
+    pub fn with_own(&self, replica: ReplicaId, at: &[ChangeHash]) -> Vec<ChangeHash> {
+        let mut with_own = at.to_vec();
+        if at != self.heads() {
+            let actor = actor_of(replica);
+            let unknown = self.automerge.get_changes_meta(&hashes_of(at));
+            let own = unknown.iter().filter(|meta| *meta.actor == actor).max_by_key(|meta| meta.seq);
+            with_own.extend(own.map(|meta| ChangeHash(meta.hash.0)));
+        }
+        with_own
+    }
+
     fn edit_now(&mut self, replica: ReplicaId, ops: &[EntryOp]) -> Result<NewChange, DocError> {
         self.automerge.set_actor(actor_of(replica));
         let text = self.text_object(None)?;

@@ -504,6 +504,12 @@ impl Engine {
                         tables.put_folder(folder, &row)?;
                     }
                 }
+                Write::Root { folder, root } => {
+                    if let Some((_, mut row)) = tables.folders()?.into_iter().find(|(held, _)| *held == folder) {
+                        row.root = root;
+                        tables.put_folder(folder, &row)?;
+                    }
+                }
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::Fs;
+use super::{FoundKind, Fs};
 use crate::tree::{RelPath, is_reserved};
 
 /// Name of the files with a user's own rules; synced like any file, in force for their directory and below.
@@ -16,6 +16,16 @@ pub(super) const IGNORE_FILE: &str = ".kithignore";
 
 /// Longest ignore file that is read: rules beyond it would be a mistake.
 const IGNORE_BYTES_MAX: u64 = 256 * 1024;
+
+/// What an ignore file says that cannot be read.
+const EVERYTHING: &str = "*";
+
+/// The text of an ignore file, as far as it is one. It may be gone by now, or another.
+fn read(fs: &dyn Fs, file: &RelPath) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs.open(file).ok()?.take(IGNORE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
 
 /// Rules of a folder.
 #[derive(Debug, Default)]
@@ -25,16 +35,21 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// Reads the ignore file of a directory, or forgets its rules when there is none. Says whether the rules changed.
+    /// Reads the ignore file of a directory, or forgets its rules when there is none. Says whether the rules changed. Of one
+    /// that cannot be read the rules stay that were read last; before any were, everything beside it is ignored: what
+    /// somebody wanted to keep to themselves must not be sent.
     pub fn load(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
-        let mut text = String::new();
-        let read = fs
-            .open(&dir.join(IGNORE_FILE))
-            .ok()
-            .and_then(|file| file.take(IGNORE_BYTES_MAX).read_to_string(&mut text).ok());
-        if read.is_none() {
-            return self.rules.remove(dir).is_some();
-        }
+        let file = dir.join(IGNORE_FILE);
+        let text = match fs.look(&file) {
+            Ok(Some(found)) if found.kind == FoundKind::File => read(fs, &file),
+            Ok(_) => return self.rules.remove(dir).is_some(),
+            Err(_) => None,
+        };
+        let text = match text {
+            Some(text) => text,
+            None if self.rules.contains_key(dir) => return false,
+            None => EVERYTHING.to_owned(),
+        };
         if self.rules.get(dir).is_some_and(|(held, _)| *held == text) {
             return false;
         }

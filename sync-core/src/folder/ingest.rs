@@ -313,9 +313,12 @@ impl Ingest<'_> {
             ops.push(EntryOp::Name(moved.name.clone()));
         }
         let (doc_row, mut document) = self.open(&moved.doc)?;
-        let change = document.edit(self.replica, &row.heads, &ops)?;
+        let at = document.with_own(self.replica, &row.heads);
+        let change = document.edit(self.replica, &at, &ops)?;
         self.library.put_back(&moved.doc, &doc_row, document);
-        row.heads = vec![change.hash];
+        if at == row.heads {
+            row.heads = vec![change.hash];
+        }
         let item = Item::change(moved.doc, change.bytes);
         Ok(Some(self.ready(moved.doc, vec![item], Some(row), Vec::new())))
     }
@@ -333,7 +336,8 @@ impl Ingest<'_> {
             return Ok(Some(self.ready(doc, Vec::new(), None, Vec::new())));
         }
         let (_, mut document) = self.open(&doc)?;
-        let change = match document.edit(self.replica, &row.heads, &[EntryOp::Delete]) {
+        let at = document.with_own(self.replica, &row.heads);
+        let change = match document.edit(self.replica, &at, &[EntryOp::Delete]) {
             // A directory that was kept for what was in it was deleted before.
             Err(DocError::NoChange) => return Ok(Some(self.ready(doc, Vec::new(), None, Vec::new()))),
             change => change?,
@@ -454,7 +458,10 @@ impl Ingest<'_> {
         let (doc_row, mut document) = self.open(&doc)?;
         let mut items = Vec::new();
         let mut ops = Vec::new();
-        let mut at = row.heads.clone();
+        // A change of ours that never came to this disk, as an end of a conflict that could not be written, is before this one
+        // all the same: what is on the disk is compared with that, and holds.
+        let mut at = document.with_own(self.replica, &row.heads);
+        let is_behind_own = at != row.heads;
         if planted(Plant::EditAtCurrentHeads) {
             at = document.heads();
         }
@@ -483,7 +490,7 @@ impl Ingest<'_> {
                 document = self.open(&doc)?.1;
             }
             items.clear();
-            at.clone_from(&row.heads);
+            at = document.with_own(self.replica, &row.heads);
             ops.push(EntryOp::Content(self.reference(&loaded)?));
             writes = content_writes(&loaded);
             if loaded.chunks.is_none() {
@@ -492,7 +499,10 @@ impl Ingest<'_> {
         }
         let change = document.edit(self.replica, &at, &ops)?;
         self.library.put_back(&doc, &doc_row, document);
-        row.heads = vec![change.hash];
+        // Where the bytes are those of the base they are still to become those of our change.
+        if !(same_bytes && is_behind_own) {
+            row.heads = vec![change.hash];
+        }
         let mtime_ns = Some(loaded.stat.mtime_ns).filter(|_| !same_bytes);
         items.push(Item::Change { doc, bytes: change.bytes, mtime_ns });
         Ok(self.ready(doc, items, Some(row), writes))

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::{
     Base, Found, FoundKind,
     mounts::is_other,
-    observe::{Appeared, Looks, is_touched, kind_of},
+    observe::{Appeared, Looks, Unseen, is_touched, kind_of},
 };
 use crate::{doc::entry::Kind, ids::DocId};
 
@@ -31,6 +31,8 @@ pub struct Made {
     pub name: String,
     /// What it is.
     pub found: Found,
+    /// Whether it is a directory in which nothing is but what is ignored.
+    pub left_alone: bool,
 }
 
 /// Something that moved.
@@ -99,6 +101,7 @@ pub fn local(base: &Base, looks: Looks) -> Local {
         missing: BTreeSet::new(),
         order: Vec::new(),
         local: Local { touched: looks.touched, ..Local::default() },
+        unseen: BTreeSet::new(),
     };
     for doc in looks.vanished {
         for doc in base.subtree(doc) {
@@ -120,9 +123,14 @@ pub fn local(base: &Base, looks: Looks) -> Local {
     }
     let left: BTreeSet<DocId> = matcher.missing.into_iter().map(|(_, _, doc)| doc).collect();
     let mut local = matcher.local;
+    let unseen = matcher.unseen;
     let mut away: BTreeSet<DocId> = looks.away.into_iter().collect();
     away.extend(left.iter().filter(|doc| is_away(base, doc)).map(|doc| top(base, *doc, &left)));
-    local.gone = matcher.order.into_iter().filter(|doc| left.contains(doc) && !base.is_in(doc, &away)).collect();
+    local.gone = matcher
+        .order
+        .into_iter()
+        .filter(|doc| left.contains(doc) && !base.is_in(doc, &away) && !base.is_in(doc, &unseen))
+        .collect();
     local.away = away.into_iter().collect();
     local
 }
@@ -147,11 +155,14 @@ struct Matcher<'a> {
     missing: BTreeSet<(Kind, (u64, u64, i64), DocId)>,
     order: Vec<DocId>,
     local: Local,
+    /// What cannot be told to be gone: it moved along with its directory, in which something that cannot be read or synced
+    /// stands in its place.
+    unseen: BTreeSet<DocId>,
 }
 
 impl Matcher<'_> {
     fn place(&mut self, into: Into, appeared: Appeared) {
-        let Appeared { name, found, children } = appeared;
+        let Appeared { name, found, children, unseen, left_alone } = appeared;
         let Some(kind) = kind_of(found.kind) else {
             return;
         };
@@ -160,18 +171,23 @@ impl Matcher<'_> {
         let moved = self.missing.range(of_identity).next().copied();
         if let Some((_, _, doc)) = moved.filter(|key| self.missing.remove(key)) {
             self.local.moved.push(Moved { doc, into, name, found });
-            self.pair(doc, found, children);
+            self.pair(doc, found, children, unseen);
             return;
         }
         let index = self.local.made.len();
-        self.local.made.push(Made { into, name, found });
+        self.local.made.push(Made { into, name, found, left_alone });
         for child in children {
             self.place(Into::Made(index), child);
         }
     }
 
     /// What moved along with its directory is matched by name.
-    fn pair(&mut self, doc: DocId, found: Found, children: Vec<Appeared>) {
+    fn pair(&mut self, doc: DocId, found: Found, children: Vec<Appeared>, unseen: Unseen) {
+        let base = self.base;
+        match unseen {
+            Unseen::All => self.unseen.extend(base.children(Some(doc)).map(|(_, child)| *child)),
+            Unseen::Names(names) => self.unseen.extend(names.iter().filter_map(|name| base.child(Some(doc), name))),
+        }
         if self.base.row(&doc).is_some_and(|row| row.kind != Kind::Dir && is_touched(row, &found)) {
             self.local.touched.push((doc, found));
         }
@@ -188,7 +204,7 @@ impl Matcher<'_> {
                     if Some(row.kind) == kind_of(child.found.kind)
                         && self.missing.remove(&(row.kind, stat.identity(), known)) =>
                 {
-                    self.pair(known, child.found, child.children);
+                    self.pair(known, child.found, child.children, child.unseen);
                 }
                 _ => self.place(Into::Known(Some(doc)), child),
             }
@@ -239,18 +255,44 @@ mod tests {
     }
 
     fn file(name: &str, inode: u64) -> Appeared {
-        Appeared { name: name.into(), found: found(FoundKind::File, inode), children: vec![] }
+        Appeared {
+            name: name.into(),
+            found: found(FoundKind::File, inode),
+            children: vec![],
+            unseen: Unseen::default(),
+            left_alone: false,
+        }
     }
 
     #[test]
     fn a_renamed_directory_is_one_move_and_nothing_else() {
-        let appeared =
-            Appeared { name: "e".into(), found: found(FoundKind::Dir, 1), children: vec![file("a", 2), file("b", 3)] };
+        let appeared = Appeared {
+            name: "e".into(),
+            found: found(FoundKind::Dir, 1),
+            children: vec![file("a", 2), file("b", 3)],
+            unseen: Unseen::default(),
+            left_alone: false,
+        };
         let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
         let local = local(&base(), looks);
         assert_eq!(local.moved.len(), 1);
         assert_eq!((local.moved[0].doc, local.moved[0].name.as_str()), (doc(1), "e"));
         assert!(local.made.is_empty() && local.gone.is_empty() && local.touched.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_seen_in_a_renamed_directory_is_not_gone() {
+        let renamed = |children, unseen| {
+            let appeared =
+                Appeared { name: "e".into(), found: found(FoundKind::Dir, 1), children, unseen, left_alone: false };
+            let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
+            let local = local(&base(), looks);
+            assert_eq!((local.moved.len(), local.moved[0].doc), (1, doc(1)));
+            local.gone
+        };
+        assert_eq!(renamed(vec![], Unseen::All), []);
+        assert_eq!(renamed(vec![file("b", 3)], Unseen::Names(vec!["a".into()])), []);
+        assert_eq!(renamed(vec![file("b", 3)], Unseen::Names(vec![])), [doc(2)]);
     }
 
     #[test]
@@ -287,8 +329,13 @@ mod tests {
     fn a_renamed_directory_in_which_files_were_edited_made_and_deleted() {
         let mut edited = file("a", 2);
         edited.found.stat.mtime_ns = 50;
-        let appeared =
-            Appeared { name: "e".into(), found: found(FoundKind::Dir, 1), children: vec![edited, file("c", 9)] };
+        let appeared = Appeared {
+            name: "e".into(),
+            found: found(FoundKind::Dir, 1),
+            children: vec![edited, file("c", 9)],
+            unseen: Unseen::default(),
+            left_alone: false,
+        };
         let looks = Looks { vanished: vec![doc(1)], appeared: vec![(None, appeared)], ..Looks::default() };
         let local = local(&base(), looks);
         assert_eq!(local.touched.len(), 1);
@@ -324,8 +371,20 @@ mod tests {
         base.set(doc(9), Some(above));
         base.set(doc(1), Some(row(Kind::Dir, Some(9), "d", 1)));
         let on_root = |inode| Found { kind: FoundKind::Dir, stat: Stat { device: 7, ..stat(inode) } };
-        let bare = Appeared { name: "d".into(), found: on_root(20), children: vec![] };
-        let moved = Appeared { name: "elsewhere".into(), found: on_root(9), children: vec![bare] };
+        let bare = Appeared {
+            name: "d".into(),
+            found: on_root(20),
+            children: vec![],
+            unseen: Unseen::default(),
+            left_alone: false,
+        };
+        let moved = Appeared {
+            name: "elsewhere".into(),
+            found: on_root(9),
+            children: vec![bare],
+            unseen: Unseen::default(),
+            left_alone: false,
+        };
         let looks = Looks { vanished: vec![doc(9)], appeared: vec![(None, moved)], ..Looks::default() };
         let local = local(&base, looks);
         assert_eq!(local.moved.iter().map(|moved| moved.doc).collect::<Vec<_>>(), [doc(9)]);

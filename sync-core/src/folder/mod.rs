@@ -35,7 +35,7 @@ pub use ignored::Ignored;
 pub use recover::Noted;
 
 use crate::{
-    doc::entry::Entry,
+    doc::entry::{Entry, Kind},
     ids::{ChangeHash, DocId},
     tree::{Folds, RelPath, View},
 };
@@ -78,6 +78,12 @@ impl Documents {
     #[must_use]
     pub fn entry(&self, doc: &DocId) -> Option<&Entry> {
         self.entries.get(doc)
+    }
+
+    /// Where directories were when they were deleted.
+    pub fn deleted_dirs(&self) -> impl Iterator<Item = (Option<DocId>, &str)> {
+        let deleted = self.entries.values().filter(|entry| entry.kind == Kind::Dir && !entry.alive);
+        deleted.map(|entry| (entry.parent, entry.name.as_str()))
     }
 
     /// The heads that an entry was read at.

@@ -22,6 +22,25 @@ pub struct Appeared {
     pub found: Found,
     /// What is in it, if it is a directory.
     pub children: Vec<Self>,
+    /// What else is, or may be.
+    pub unseen: Unseen,
+    /// Whether nothing is in it but what is ignored, and the rules that say so.
+    pub left_alone: bool,
+}
+
+/// What is not told of a directory: what stood there before may still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unseen {
+    /// These names: what has them cannot be synced.
+    Names(Vec<String>),
+    /// Anything: it cannot be listed.
+    All,
+}
+
+impl Default for Unseen {
+    fn default() -> Self {
+        Self::Names(Vec::new())
+    }
 }
 
 /// Where disk and base differ.
@@ -367,13 +386,7 @@ impl<'a> Observer<'a> {
                 if !self.appeared.insert(path.clone()) {
                     return;
                 }
-                let mut appeared = Appeared { name, found, children: Vec::new() };
-                if found.kind == FoundKind::Dir {
-                    self.below(path, |observer| {
-                        appeared.children = observer.unknown(path)?;
-                        Ok(())
-                    });
-                }
+                let appeared = self.with_children(path, name, found);
                 self.looks.appeared.push((dir, appeared));
             }
         }
@@ -385,29 +398,44 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Everything in a directory that the base does not know.
-    fn unknown(&mut self, path: &RelPath) -> Result<Vec<Appeared>, FsError> {
-        let mut all = Vec::new();
+    /// Something that the base does not know at this path, with everything that is in it.
+    fn with_children(&mut self, path: &RelPath, name: String, found: Found) -> Appeared {
+        let mut appeared = Appeared { name, found, children: Vec::new(), unseen: Unseen::default(), left_alone: false };
+        if found.kind == FoundKind::Dir {
+            // Until it can be listed nobody knows what is in it.
+            appeared.unseen = Unseen::All;
+            self.below(path, |observer| {
+                (appeared.children, appeared.unseen, appeared.left_alone) = observer.unknown(path)?;
+                Ok(())
+            });
+        }
+        appeared
+    }
+
+    /// Everything in a directory that the base does not know, and whether it is one to be left alone.
+    fn unknown(&mut self, path: &RelPath) -> Result<(Vec<Appeared>, Unseen, bool), FsError> {
+        let mut ignored = false;
+        let mut all: Vec<Appeared> = Vec::new();
+        let mut unseen = Vec::new();
         for listed in self.fs.list(path)? {
+            let named = listed.name.clone();
             let Some(name) = self.usable(path, listed.name, &listed.found) else {
+                unseen.extend(named);
                 continue;
             };
             let below = path.join(&name);
             if self.ignored.is_ignored(&below, listed.found.kind == FoundKind::Dir) {
+                ignored = true;
                 continue;
             }
             if name == super::ignored::IGNORE_FILE {
                 self.looks.ignore_files.push(path.clone());
             }
-            let mut appeared = Appeared { name, found: listed.found, children: Vec::new() };
-            if listed.found.kind == FoundKind::Dir {
-                self.below(&below, |observer| {
-                    appeared.children = observer.unknown(&below)?;
-                    Ok(())
-                });
-            }
+            let appeared = self.with_children(&below, name, listed.found);
             all.push(appeared);
         }
-        Ok(all)
+        let is_left = |child: &Appeared| child.left_alone || child.name == super::ignored::IGNORE_FILE;
+        let left_alone = (ignored || all.iter().any(|child| child.left_alone)) && all.iter().all(is_left);
+        Ok((all, Unseen::Names(unseen), left_alone))
     }
 }

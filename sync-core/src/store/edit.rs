@@ -66,4 +66,11 @@ pub enum Write {
         /// The folder's handle.
         folder: u32,
     },
+    /// The folder's directory has another device number.
+    Root {
+        /// The folder's handle.
+        folder: u32,
+        /// Device number and inode.
+        root: (u64, u64),
+    },
 }

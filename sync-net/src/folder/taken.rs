@@ -38,6 +38,11 @@ pub(crate) fn check_untaken(path: &Path, space: Option<SpaceId>) -> Result<(), N
     if is_free { Ok(()) } else { Err(NodeError::Taken(path.to_owned())) }
 }
 
+/// Whether a directory has the marker of a space.
+pub(crate) fn is_of(dir: &Path, space: &SpaceId) -> bool {
+    marker(dir).is_ok_and(|marker| marker == Some(format!("{space}\n")))
+}
+
 /// The beginning of a directory's marker, if it has one.
 fn marker(dir: &Path) -> io::Result<Option<String>> {
     let path = dir.join(marker_path().components().join("/"));

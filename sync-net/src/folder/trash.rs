@@ -14,7 +14,13 @@ use std::{
     },
 };
 
-use sync_core::{folder::apply::Keeper, ids::ContentHash, limits, probe::reach, tree::RelPath};
+use sync_core::{
+    folder::{apply::Keeper, rails::Space},
+    ids::ContentHash,
+    limits,
+    probe::reach,
+    tree::RelPath,
+};
 use tracing::{debug, warn};
 
 use crate::{actor::lock, clock::Clock};
@@ -108,8 +114,7 @@ impl Kept {
             let moved = match fs::rename(from, target) {
                 // The home directory is on another file system.
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    fs::copy(from, target)?;
-                    File::open(target)?.sync_all()?;
+                    copied(from, target)?;
                     fs::remove_file(from)
                 }
                 other => other,
@@ -180,6 +185,23 @@ fn where_of(file: &Path) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(WHERE);
     file.with_file_name(name)
+}
+
+/// Copies a file to another file system, if that leaves its reserve untouched: what is kept must not fill the disk on which
+/// the state lies.
+fn copied(from: &Path, to: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statvfs(to.parent().unwrap_or(to))?;
+    let space = Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize };
+    if !space.takes(fs::metadata(from)?.len()) {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk of what is kept is nearly full"));
+    }
+    let copied = fs::copy(from, to).and_then(|_| File::open(to)?.sync_all());
+    if copied.is_err()
+        && let Err(error) = fs::remove_file(to)
+    {
+        debug!(%error, "half a copy was not removed");
+    }
+    copied
 }
 
 fn hash_of(file: File) -> io::Result<ContentHash> {

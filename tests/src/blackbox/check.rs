@@ -1,9 +1,10 @@
-//! The two properties, once all is quiet: folders are byte-equal, and every value that is owed is in a file, in a conflict,
-//! or in history that can be restored.
+//! The properties, once all is quiet: folders are byte-equal, every value that is owed is in a file, in a conflict, or in
+//! history that can be restored, and whoever looks at a whole folder again finds nothing to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -45,6 +46,46 @@ pub fn equal_after_quiet(under_test: &mut dyn Synchroniser) -> Outcome<()> {
         std::thread::park_timeout(POLL);
     }
     Err(last)
+}
+
+/// Has all devices look at their whole folders again.
+///
+/// # Errors
+/// When one then makes or gets a change, or writes to its folder.
+pub fn rescan_plans_nothing(under_test: &mut dyn Synchroniser) -> Outcome<()> {
+    let devices = 0..under_test.devices();
+    let seen = |under_test: &mut dyn Synchroniser| -> Outcome<Vec<_>> {
+        devices.clone().map(|device| Ok((under_test.changes(device)?, files_of(under_test, device)))).collect()
+    };
+    let before = seen(under_test)?;
+    for device in devices.clone() {
+        under_test.look_again(device)?;
+    }
+    equal_after_quiet(under_test)?;
+    let after = seen(under_test)?;
+    for (device, ((changes, files), (changes_then, files_then))) in before.iter().zip(&after).enumerate() {
+        let mut paths = files.keys().chain(files_then.keys());
+        if let Some(path) = paths.find(|path| files.get(*path) != files_then.get(*path)) {
+            return Err(format!("device {device} wrote by looking again: {}", path.display()));
+        }
+        if changes != changes_then {
+            return Err(format!(
+                "device {device} had {changes} changes before it looked again, and then {changes_then}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// All files of a device: which each is, and when it was written last.
+fn files_of(under_test: &dyn Synchroniser, device: usize) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+    let folder = under_test.folder(device);
+    let files = files_below(folder).into_iter().filter_map(|path| {
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        let within = path.strip_prefix(folder).ok()?.to_owned();
+        Some((within, (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())))
+    });
+    files.filter(|(path, _)| !under_test.is_own(path) && !path.starts_with(".kith")).collect()
 }
 
 fn tree_of(under_test: &dyn Synchroniser, device: usize) -> BTreeMap<PathBuf, Seen> {

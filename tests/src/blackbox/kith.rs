@@ -212,6 +212,17 @@ impl Synchroniser for Kith {
         Ok(true)
     }
 
+    fn look_again(&mut self, device: usize) -> Outcome<()> {
+        self.daemons[device].stop();
+        self.daemons[device].start();
+        Ok(())
+    }
+
+    fn changes(&mut self, device: usize) -> Outcome<u64> {
+        let status = status(&self.daemons[device]);
+        status["commits"].as_u64().ok_or_else(|| format!("no count of commits: {status}"))
+    }
+
     fn is_own(&self, _path: &Path) -> bool {
         // What lists trees leaves it out already.
         false

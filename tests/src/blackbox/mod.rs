@@ -1,6 +1,7 @@
 //! A black-box model after "Mysteries of Dropbox" (Hughes, Pierce, Arts, Norell 2014): real programs on two to four
 //! folders, users who write, append, truncate, rename and delete, and machines that go offline, die and come back. In the end
-//! all folders are byte-equal, and every value ever written is in a file, in a conflict, or in history.
+//! all folders are byte-equal, a look at all of them again changes nothing, and every value ever written is in a file, in a
+//! conflict, or in history.
 //!
 //! `model` draws the steps, `user` does them and keeps the books of values, `synchroniser` is what can be under test (`kith`
 //! and `syncthing`), `check` looks at the end. This file runs traces. Nothing here looks into a program: what Kith's
@@ -290,6 +291,7 @@ fn play(under_test: &mut dyn Synchroniser, dir: &str, mut model: Model, steps: &
         }
     }
     check::equal_after_quiet(under_test)?;
+    check::rescan_plans_nothing(under_test)?;
     totals.found = check::every_value_is_somewhere(under_test, dir, &ledger)?;
     totals.effective = ledger.effective;
     for excuse in ledger.excused().values() {

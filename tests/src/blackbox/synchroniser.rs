@@ -68,6 +68,18 @@ pub trait Synchroniser {
     /// A device does not answer.
     fn is_quiet(&mut self) -> Outcome<bool>;
 
+    /// Makes a device that runs look at its whole folder, as it does after a start.
+    ///
+    /// # Errors
+    /// It does not.
+    fn look_again(&mut self, device: usize) -> Outcome<()>;
+
+    /// How many changes a device knows of, its own and those of others: this grows with each.
+    ///
+    /// # Errors
+    /// It does not say.
+    fn changes(&mut self, device: usize) -> Outcome<u64>;
+
     /// Whether a path within a folder is the synchroniser's own.
     fn is_own(&self, path: &Path) -> bool;
 

@@ -259,6 +259,15 @@ impl Synchroniser for Syncthing {
         Ok(true)
     }
 
+    fn look_again(&mut self, device: usize) -> Outcome<()> {
+        self.scan(device)
+    }
+
+    fn changes(&mut self, device: usize) -> Outcome<u64> {
+        let status = self.devices[device].ask("GET", &format!("/rest/db/status?folder={FOLDER}"), None)?;
+        status["sequence"].as_u64().ok_or_else(|| format!("no sequence: {status}"))
+    }
+
     fn is_own(&self, path: &Path) -> bool {
         path.components()
             .next()

@@ -109,7 +109,69 @@ fn a_directory_that_a_peer_deletes_stays_with_what_is_ignored_in_it() {
     folder.scan();
     folder.scan();
     assert!(folder.at("d/f.o").exists());
-    assert!(folder.commits() <= commits + 1, "the directory is there again, and nothing goes round");
+    assert_eq!(folder.commits(), commits, "it is nobody's");
+    // Who makes it anew has it with the others, and it is one.
+    folder.put("d/new", "new\n");
+    folder.rest();
+    folder.agrees_but_for(&["d/f.o"]);
+}
+
+#[test]
+fn what_the_rules_of_a_directory_cover_that_others_delete_is_sent_to_nobody() {
+    let mut folder = Folder::new();
+    folder.put("project/.kithignore", ".env\n");
+    folder.put("project/code", "code\n");
+    folder.put("project/sub/code", "code\n");
+    folder.put("project/sub/.env", "secret below\n");
+    folder.put("project/.env", "secret\n");
+    folder.put("empty/.kithignore", ".env\n");
+    folder.scan();
+    for name in [
+        "project/.kithignore",
+        "project/code",
+        "project/sub/code",
+        "project/sub",
+        "project",
+        "empty/.kithignore",
+        "empty",
+    ] {
+        let doc = folder.doc(name);
+        folder.change_elsewhere(doc, &[EntryOp::Delete]);
+    }
+    folder.calm();
+    let stays = |folder: &Folder| {
+        assert_eq!(folder.read("project/.env"), "secret\n");
+        assert_eq!(folder.read("project/sub/.env"), "secret below\n");
+        assert!(folder.at("project/.kithignore").exists() && !folder.at("project/code").exists());
+        assert!(!folder.at("empty").exists(), "rules that cover nothing go");
+    };
+    stays(&folder);
+    let commits = folder.commits();
+    folder.scan();
+    folder.restart();
+    folder.scan();
+    folder.scan();
+    stays(&folder);
+    assert_eq!((folder.commits(), folder.shown().len()), (commits, 0));
+    assert_eq!(folder.problems(), Vec::<String>::new());
+    // Others make one of the name again: it is the one that stands there.
+    let project = folder.make_elsewhere(&RootSpec::dir(folder.device.space, None, "project"));
+    folder.file_elsewhere(Some(project), "code", "new code\n");
+    folder.calm();
+    folder.scan();
+    assert_eq!(folder.read("project/code"), "new code\n");
+    assert!(!folder.shown().keys().any(|path| path.ends_with(".env")), "{:?}", folder.shown());
+    folder.agrees_but_for(&["project/.env", "project/sub", "project/sub/.env"]);
+}
+
+#[test]
+fn rules_that_are_no_text_hold_as_far_as_they_are() {
+    let mut folder = Folder::new();
+    folder.put(".kithignore", b"caf\xe9\n*.log\n");
+    folder.put("a.log", "log\n");
+    folder.put("f", "one\n");
+    folder.scan();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), [".kithignore", "f"]);
 }
 
 #[test]

@@ -141,3 +141,23 @@ fn a_pipe_in_the_place_of_a_file_deletes_nothing() {
     assert_eq!((folder.doc("f"), folder.read("f").as_str()), (doc, "of a peer\n"));
     folder.agrees();
 }
+
+#[test]
+fn what_a_pipe_stands_for_in_a_directory_that_moved_is_not_deleted() {
+    let mut folder = Folder::new();
+    folder.put("d/f", "one\n");
+    folder.put("d/g", "two\n");
+    folder.rest();
+    let docs = ["d/f", "d/g"].map(|name| folder.doc(name));
+    std::fs::remove_file(folder.at("d/f")).expect("removes");
+    pipe(&folder, "d/f");
+    std::fs::remove_file(folder.at("d/g")).expect("removes");
+    std::fs::rename(folder.at("d"), folder.at("e")).expect("renames");
+    folder.look_at(&["d", "e"]);
+    let entries = folder.entries();
+    assert_eq!(docs.map(|doc| entries[&doc].alive), [true, false], "one cannot be told to be gone, the other is");
+    assert_eq!(folder.problems(), ["e/f"]);
+    std::fs::remove_file(folder.at("e/f")).expect("removes");
+    folder.look_at(&["e/f"]);
+    assert!(!folder.entries()[&docs[0]].alive);
+}

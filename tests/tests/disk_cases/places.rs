@@ -4,8 +4,13 @@ use std::fs;
 
 use sync_core::{
     doc::entry::{EntryOp, Kind},
+    folder::{Fs as _, rounds::host::Host as _},
     ids::DocId,
     limits,
+    store::{
+        Write,
+        row::{BaseRow, Stat},
+    },
 };
 
 use crate::rounds::Folder;
@@ -432,4 +437,43 @@ fn what_is_deleted_in_directories_that_a_peer_swaps_meanwhile_is_deleted_where_i
         assert_eq!(there, ["a", "a/stays", "b", "b/stays"], "without a scan, of {here}");
         folder.agrees();
     }
+}
+
+#[test]
+fn a_disk_that_has_another_number_than_it_had_is_the_same() {
+    let mut folder = Folder::new();
+    for name in ["d/f", "d/sub/g", "top"] {
+        folder.put(name, "one\n");
+    }
+    folder.rest();
+    // As if all of it had been noted while the disk had another number.
+    let (device, inode) = folder.disk.root_identity().expect("looks").expect("is there");
+    let was = device + 1000;
+    let bases = folder.device.engine.store().read().expect("reads").bases(folder.handle).expect("reads");
+    let noted = bases.into_iter().map(|(doc, row)| {
+        let stat = row.stat.map(|stat| Stat { device: was, ..stat });
+        Write::Base { folder: folder.handle, doc, row: Some(Box::new(BaseRow { stat, ..row })) }
+    });
+    let noted: Vec<Write> = noted.collect();
+    folder.device.write(noted).expect("the engine runs");
+    folder.device.root = Some((was, inode));
+    folder.restart();
+    let commits = folder.commits();
+    folder.agrees();
+    assert_eq!(folder.commits(), commits);
+    let rows = folder.device.engine.store().read().expect("reads");
+    let root = rows.folders().expect("reads").into_iter().find(|(handle, _)| *handle == folder.handle);
+    assert_eq!(root.map(|(_, row)| row.root), Some((device, inode)), "noted for the next start");
+    drop(rows);
+    // What is missing now is no file system that is away.
+    std::fs::remove_dir_all(folder.at("d")).expect("removes");
+    folder.put("top", "two\n");
+    folder.look_at(&["d"]);
+    folder.rest();
+    assert_eq!(folder.shown().into_keys().collect::<Vec<_>>(), ["top"]);
+
+    // Without its marker it could be any disk.
+    std::fs::remove_file(folder.at(".kith/folder")).expect("removes");
+    folder.restart();
+    assert!(folder.rounds.report().halted.is_some());
 }

@@ -92,3 +92,39 @@ fn a_disk_within_the_folder_that_is_unmounted_deletes_nothing_elsewhere() {
     assert_eq!(read(&a, "plain.txt"), "plain\n");
     a.stop();
 }
+
+#[test]
+fn a_folder_that_is_a_disk_and_is_unmounted_deletes_nothing_and_goes_on() {
+    let dir = TempDir::new().expect("temporary directory");
+    let Some(kith) = with_mounts_of_its_own(dir.path()) else { return };
+    let (a, b) = (Daemon::new(&kith, dir.path(), "a"), Daemon::new(program(), dir.path(), "b"));
+    a.start_and_forget();
+    let a = Daemon::new(program(), dir.path(), "a");
+    let at = a.folder.display();
+    if !beside(&a, &format!("mount -t tmpfs -o size=2m none '{at}'")) {
+        eprintln!("skipped: nobody can enter the namespace of another process here (nsenter)");
+        return;
+    }
+    assert!(beside(&a, &format!("cd '{at}' && mkdir d && echo one > one.txt && echo two > d/two.txt")));
+    b.join(&a.share());
+    a.wait_synced();
+    b.wait_synced();
+    assert_eq!((read(&b, "one.txt").as_str(), read(&b, "d/two.txt").as_str()), ("one\n", "two\n"));
+
+    let spare = dir.path().join("spare");
+    fs::create_dir(&spare).expect("makes");
+    let spare = spare.display();
+    // As one that is pulled out: the daemon has it open.
+    assert!(beside(&a, &format!("mount --bind '{at}' '{spare}' && umount -l '{at}'")));
+    fs::write(b.folder.join("meanwhile.txt"), "meanwhile\n").expect("writes");
+    b.kith(&["wait", "--synced", "--timeout", "2s"]);
+    assert_eq!(fs::read_dir(&a.folder).expect("lists").count(), 0, "nothing is written under the mount point");
+    assert!(b.folder.join("one.txt").exists() && b.folder.join("d/two.txt").exists());
+    // The same disk comes back.
+    assert!(beside(&a, &format!("mount --bind '{spare}' '{at}' && echo edited > '{at}/one.txt'")));
+    arrives(&b, "given the edit", || read(&b, "one.txt") == "edited\n");
+    a.wait_synced();
+    b.wait_synced();
+    assert!(beside(&a, &format!("test \"$(cat '{at}/meanwhile.txt')\" = meanwhile")));
+    a.stop();
+}

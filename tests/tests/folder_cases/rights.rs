@@ -70,6 +70,38 @@ fn what_cannot_be_read_or_written_is_a_problem_and_no_delete() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_and_moves_is_not_emptied_elsewhere() {
+    let dir = TempDir::new().expect("temporary directory");
+    let Some(kith) = without_privileges(dir.path()) else { return };
+    let (a, b) = (Daemon::new(&kith, dir.path(), "a"), Daemon::new(program(), dir.path(), "b"));
+    for name in ["d/one.txt", "d/below/two.txt", "outer/closed/three.txt", "others.txt"] {
+        write(&a, name, format!("{name}\n"));
+    }
+    b.join(&a.share());
+    together(&a, &b);
+    let set = |name: &str, mode: u32| {
+        fs::set_permissions(a.folder.join(name), fs::Permissions::from_mode(mode)).expect("is ours");
+    };
+    a.halted(|| {
+        for (name, to) in [("d", "e"), ("outer", "elsewhere")] {
+            fs::rename(a.folder.join(name), a.folder.join(to)).expect("renames");
+        }
+        set("e", 0);
+        set("elsewhere/closed", 0);
+    });
+    arrives(&b, "told that they moved", || b.folder.join("e").exists() && b.folder.join("elsewhere").exists());
+    until(&a, "told of both", || words(&a).contains("e") && words(&a).contains("elsewhere/closed"));
+    write(&a, "others.txt", "goes on\n");
+    arrives(&b, "given the rest", || read(&b, "others.txt") == "goes on\n");
+    let there = ["e/one.txt", "e/below/two.txt", "elsewhere/closed/three.txt"];
+    assert!(there.iter().all(|name| b.folder.join(name).exists()), "what cannot be seen is not gone");
+    set("e", 0o755);
+    set("elsewhere/closed", 0o755);
+    together(&a, &b);
+    assert!(there.iter().all(|name| a.folder.join(name).exists() && b.folder.join(name).exists()));
+}
+
+#[test]
 fn a_directory_that_cannot_be_read_leaves_the_others_watched() {
     let dir = TempDir::new().expect("temporary directory");
     let Some(kith) = without_privileges(dir.path()) else { return };

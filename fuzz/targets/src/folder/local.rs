@@ -7,7 +7,7 @@ use sync_core::{
     folder::{
         Base, Found, FoundKind,
         local::{Into, Local, local},
-        observe::{Appeared, Looks, is_touched, kind_of},
+        observe::{Appeared, Looks, Unseen, is_touched, kind_of},
     },
     ids::DocId,
     store::row::Stat,
@@ -158,6 +158,8 @@ fn appeared(name: &str, node: &Node) -> Appeared {
         name: name.to_owned(),
         found: Found { kind: node.kind, stat: node.stat },
         children: node.children.iter().map(|(name, child)| appeared(name, child)).collect(),
+        unseen: Unseen::default(),
+        left_alone: false,
     }
 }
 

@@ -89,6 +89,14 @@ impl Ingest<'_> {
         Ok(Ready { doc, edit: Edit { items: item.into_iter().collect(), writes: Vec::new() }, row: None })
     }
 
+    /// Whether a document has these heads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_at(&self, doc: &DocId, heads: &[ChangeHash]) -> Result<bool, HistoryError> {
+        Ok(self.library.row(doc)?.is_some_and(|row| row.heads == heads))
+    }
+
     /// Registers of an entry set anew, which ends a conflict over them. What it has on disk, if anything, must be what the
     /// document has.
     ///

@@ -124,7 +124,7 @@ fn pair(
     let (mut taken, mut moved) = (BTreeSet::new(), BTreeMap::new());
     for (_, index, doc) in pairs {
         if !moved.contains_key(&index) && taken.insert(doc) {
-            let Made { into, name, found } = &made[index];
+            let Made { into, name, found, .. } = &made[index];
             moved.insert(index, Moved { doc, into: *into, name: name.clone(), found: *found });
         }
     }
@@ -163,7 +163,8 @@ mod tests {
     fn so_many_bytes_of_texts_are_compared_and_no_more() {
         let stat = Stat { size: 1, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode: 1, device: 1, exec: false };
         let found = Found { kind: FoundKind::File, stat };
-        let made = ["1", "2"].map(|name| Made { into: Within::Known(None), name: name.into(), found });
+        let made =
+            ["1", "2"].map(|name| Made { into: Within::Known(None), name: name.into(), found, left_alone: false });
         for (over, pairs) in [(0, 2), (1, 1)] {
             let texts = [("a", limits::ALIKE_BYTES_MAX - 100), ("b", 100 + over)].map(|(line, len)| line.repeat(len));
             let new = BTreeMap::from([(0, texts[0].as_str()), (1, texts[1].as_str())]);

@@ -14,6 +14,7 @@ mod awaiting;
 mod contents;
 mod decisions;
 mod documents;
+mod folding;
 mod holding;
 pub mod host;
 mod likeness;
@@ -22,6 +23,7 @@ mod mounted;
 mod reading;
 pub mod restoring;
 pub mod reverting;
+mod root;
 mod why;
 mod writing;
 
@@ -41,7 +43,7 @@ use self::{
 use super::{
     Base, Documents, Fs, FsError, Ignored, Problem,
     apply::{Applier, Aside},
-    disk::{state_path, temp_dir},
+    disk::state_path,
     rails::{Fights, Space},
     stale::Versions,
 };
@@ -328,7 +330,10 @@ impl Rounds {
             Err(error) => {
                 host.event(&Event::RoundFailed(&error));
                 self.write_problems.insert(RelPath::root(), error.to_string());
-                self.rescan_ms = host.now().mono_ms + limits::SETTLE_MS_MAX;
+                // Not later for each round that fails: what it dropped is found by that scan.
+                let now = host.now().mono_ms;
+                let due = if self.rescan_ms > now { self.rescan_ms } else { u64::MAX };
+                self.rescan_ms = due.min(now + limits::SETTLE_MS_MAX);
                 self.planned = false;
                 Ok(())
             }
@@ -433,10 +438,11 @@ impl Rounds {
                 base.set(doc, Some(row));
             }
         }
-        self.check_root(is_new)?;
+        let root = self.check_root(is_new)?;
         if self.halted.is_some() {
             return Ok(());
         }
+        self.renumber(host, root)?;
         self.folds = None;
         self.ask_the_disk(host);
         self.recovered = true;
@@ -465,43 +471,6 @@ impl Rounds {
     fn is_empty_dir(&self) -> Result<bool, RoundError> {
         let listed = self.parts.fs.list(&RelPath::root())?;
         Ok(listed.iter().all(|listed| listed.name.as_deref() == Ok(STATE_DIR)))
-    }
-
-    /// The folder is there, and is the one that it was; else nothing is read as deleted.
-    fn check_root(&mut self, is_new: bool) -> Result<(), RoundError> {
-        let fs = &self.parts.fs;
-        let marker = marker_path();
-        let expected = format!("{}\n", self.parts.space);
-        let identity = fs.root_identity().ok().flatten();
-        let found = fs.look(&marker)?;
-        self.halted = if identity != Some(self.parts.root) {
-            Some("its directory is missing or was replaced by another one".into())
-        } else if !fs.claim() {
-            Some("another kith that runs has its directory".into())
-        } else if found.is_some() {
-            let mut text = String::new();
-            let failed = |source| FsError { operation: "read", path: marker.clone(), source };
-            std::io::Read::read_to_string(&mut fs.open(&marker)?, &mut text).map_err(failed)?;
-            (text != expected).then(|| "its directory belongs to another folder".to_owned())
-        } else if is_new {
-            fs.make_state_dirs()?;
-            // Whole or not at all: half a marker would be another folder's.
-            let temp = temp_dir().join(MARKER);
-            if fs.look(&temp)?.is_some() {
-                fs.remove_file(&temp)?;
-            }
-            fs.write_new(&temp, expected.as_bytes(), true)?;
-            probe::reach("folder.marker-written");
-            fs.rename_new(&temp, &marker)?;
-            probe::reach("folder.marker-named");
-            // Without it the next start would take the folder for one whose disk is not there.
-            fs.flush_dir(&state_path())?;
-            fs.flush_dir(&RelPath::root())?;
-            None
-        } else {
-            Some("its marker .kith/folder is missing: is the disk mounted?".into())
-        };
-        Ok(())
     }
 
     fn set_caught_up(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
@@ -542,38 +511,15 @@ impl Rounds {
         }
         self.look_at_mounts_now_and_then(host);
         self.ingest(host)?;
+        if self.halted.is_some() {
+            // What stands there now is not the folder: nothing is to be done to it.
+            return Ok(());
+        }
         self.read_documents(host)?;
         if !self.write_problems.is_empty() && host.now().mono_ms >= self.retry_ms {
             self.planned = false;
         }
         self.materialize(host)
-    }
-
-    /// Asks the disk what it does not tell apart in names, unless it has said so since the start. One that cannot be asked,
-    /// as one that may only be read, is what we told last, and is asked again.
-    fn ask_the_disk(&mut self, host: &dyn Host) {
-        if self.folds.is_none() {
-            self.folds = self.parts.fs.folds().ok();
-            let told = || host.space().and_then(|space| space.own_folds);
-            lock(&self.parts.base).set_folds(self.folds.or_else(told).unwrap_or_default());
-        }
-    }
-
-    /// Tells the members what our disk does not tell apart in names, and takes in what theirs do not.
-    fn follow_folds(&mut self, host: &mut dyn Host) -> Result<(), RoundError> {
-        self.ask_the_disk(host);
-        let Some(space) = host.space() else { return Ok(()) };
-        if let (Some(own), Some(told)) = (self.folds, space.own_folds)
-            && own != told
-        {
-            host.tell_disk(own)?;
-        }
-        // Until they have heard of it, what our disk cannot hold must not be planned for it.
-        self.documents.set_folds(space.folds.or(self.folds.unwrap_or_default()));
-        if self.documents.refresh() {
-            self.planned = false;
-        }
-        Ok(())
     }
 
     /// A view of the store as it is now. Give its shelf back.

@@ -126,7 +126,13 @@ impl Rounds {
         } else {
             for path in due.keys() {
                 self.scan_problems.remove(path);
-                observer.path(path)?;
+                match observer.path(path) {
+                    // Nothing is known of it, and the others are looked at all the same.
+                    Err(error) if error.fault() == Fault::Denied => {
+                        self.scan_problems.insert(path.clone(), error.reason());
+                    }
+                    looked => looked?,
+                }
             }
         }
         Ok(observer.finish())
@@ -158,6 +164,7 @@ impl Rounds {
         mut changes: Local,
         waiting: &BTreeSet<DocId>,
     ) -> Result<(), RoundError> {
+        self.pass_over_what_is_left_alone(&mut changes);
         self.hold_what_took_places(host, &mut changes);
         if host.space().is_some_and(|space| space.reads_only) {
             self.pass_over_what_moved_here(&mut changes);
@@ -205,6 +212,29 @@ impl Rounds {
             }
         }
         self.submit(host, ready)
+    }
+
+    /// What stays of a directory that was deleted, nothing but what is ignored here, is nobody's, unless others have one at
+    /// its place again.
+    fn pass_over_what_is_left_alone(&self, changes: &mut Local) {
+        if !changes.made.iter().any(|made| made.left_alone) {
+            return;
+        }
+        let deleted: BTreeSet<(Option<DocId>, &str)> = self.documents.deleted_dirs().collect();
+        let mut left = BTreeSet::new();
+        for (index, made) in changes.made.iter().enumerate() {
+            let is_left = match made.into {
+                Within::Made(above) => left.contains(&above),
+                Within::Known(dir) => {
+                    let is_free = self.documents.view().child(dir, &made.name).is_none();
+                    made.left_alone && is_free && deleted.contains(&(dir, made.name.as_str()))
+                }
+            };
+            if is_left {
+                left.insert(index);
+            }
+        }
+        changes.forget(&left, &BTreeSet::new());
     }
 
     /// Where the user of a device that may only read moved a directory, the base has it where the others do, and there is
@@ -357,7 +387,7 @@ impl Rounds {
                         continue;
                     };
                     missing.remove(doc);
-                    let Made { into, name, found } = &made[*index];
+                    let Made { into, name, found, .. } = &made[*index];
                     moved.push((*index, Moved { doc: *doc, into: *into, name: name.clone(), found: *found }));
                 }
             }

@@ -456,6 +456,9 @@ impl Rounds {
         heads: &[ChangeHash],
         splices: &[Splice],
     ) -> Result<Put, RoundError> {
+        if !self.is_current(&doc) {
+            return Ok(Put::NotYet(NOT_CURRENT.into()));
+        }
         let wall_ns = host.now().wall_ns;
         let Some(ready) = self.ingest_one(host, doc, |ingest| ingest.text_edit(doc, heads, splices, wall_ns))? else {
             return Ok(Put::Refused("it changed at the same moment: try again".into()));
@@ -472,20 +475,35 @@ impl Rounds {
         ops: &[EntryOp],
         writes: Vec<Write>,
     ) -> Result<Put, RoundError> {
-        let is_current = {
-            let base = lock(&self.parts.base);
-            let row = base.row(&doc);
-            row.is_none_or(|row| row.intent.is_none() && self.documents.heads(&doc) == Some(&row.heads))
-        };
-        if !is_current {
-            return Ok(Put::NotYet("the disk does not have the newest version yet".into()));
+        if !self.is_current(&doc) {
+            return Ok(Put::NotYet(NOT_CURRENT.into()));
         }
-        let ready = self.ingest_one(host, doc, |ingest| ingest.registers(doc, ops, writes))?;
+        let heads = self.documents.heads(&doc).unwrap_or_default().to_vec();
+        let mut moved_on = false;
+        let ready = self.ingest_one(host, doc, |ingest| {
+            // A peer's change may have come since: that is not on the disk yet.
+            moved_on = !ingest.is_at(&doc, &heads)?;
+            if moved_on { Ok(None) } else { ingest.registers(doc, ops, writes) }
+        })?;
+        if moved_on {
+            self.follow(host)?;
+            return Ok(Put::NotYet(NOT_CURRENT.into()));
+        }
         self.submit(host, ready.into_iter().collect())?;
         self.follow(host)?;
         Ok(Put::Done)
     }
+
+    /// Whether the disk has what the document has, as far as is known, or nothing of it.
+    fn is_current(&self, doc: &DocId) -> bool {
+        let base = lock(&self.parts.base);
+        let row = base.row(doc);
+        row.is_none_or(|row| row.intent.is_none() && self.documents.heads(doc) == Some(&row.heads))
+    }
 }
+
+/// Why a conflict does not end yet.
+const NOT_CURRENT: &str = "the disk does not have the newest version yet";
 
 /// A file of no particular kind.
 fn plain_file() -> Entry {

@@ -10,6 +10,7 @@ use crate::{
         Fault,
         apply::{Applied, Bytes, Prepared, Want},
         disk::temp_dir,
+        ignored::IGNORE_FILE,
         ingest::DOWNLOAD,
         mounts::leave_alone,
         plan::{Action, plan},
@@ -128,26 +129,73 @@ impl Rounds {
             self.noted.dirs.insert(temp_dir());
         }
         // Deletes come last: what is to be written is written before.
+        let rules = self.rules_of_deleted(&deletes);
         for doc in deletes {
-            let mut library = self.library(host)?;
-            let in_history = self.in_history(&mut library, &doc);
-            self.shelf = library.into_shelf();
-            let in_history = in_history?;
-            let path = self.apply(host, |applier| applier.path(&doc));
-            let applied = self.apply(host, |applier| applier.delete(doc, in_history));
-            probe::reach("delete.before-note");
-            if matches!(applied, Some(Applied::Done(..))) {
-                self.did_harm(host, doc, false);
-                let wall_ns = host.now().wall_ns;
-                self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
+            if rules.values().any(|file| *file == doc) {
+                continue;
             }
-            self.noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
-            self.note(host, applied);
+            if let Some(file) = rules.get(&doc) {
+                self.delete_rules(host, doc, *file)?;
+            }
+            self.delete(host, doc)?;
         }
         self.make_last(host)?;
         self.retry_ms = host.now().mono_ms + WRITE_RETRY_MS;
         self.ask_for_contents(host);
         self.sweep_downloads()
+    }
+
+    fn delete(&mut self, host: &mut dyn Host, doc: DocId) -> Result<(), RoundError> {
+        let mut library = self.library(host)?;
+        let in_history = self.in_history(&mut library, &doc);
+        self.shelf = library.into_shelf();
+        let in_history = in_history?;
+        let path = self.apply(host, |applier| applier.path(&doc));
+        let applied = self.apply(host, |applier| applier.delete(doc, in_history));
+        probe::reach("delete.before-note");
+        if matches!(applied, Some(Applied::Done(..))) {
+            self.did_harm(host, doc, false);
+            let wall_ns = host.now().wall_ns;
+            self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
+        }
+        self.noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
+        self.note(host, applied);
+        Ok(())
+    }
+
+    /// The ignore files among these that are in a directory which is one of these, too, by their directory.
+    fn rules_of_deleted(&self, deletes: &[DocId]) -> BTreeMap<DocId, DocId> {
+        let all: BTreeSet<&DocId> = deletes.iter().collect();
+        let base = lock(&self.parts.base);
+        let rules = deletes.iter().filter_map(|doc| {
+            let row = base.row(doc).filter(|row| row.kind == Kind::File && row.name == IGNORE_FILE)?;
+            Some((row.parent.filter(|parent| all.contains(parent))?, *doc))
+        });
+        rules.collect()
+    }
+
+    /// Deletes the rules of a directory that is about to be, if that goes as a whole. Where what they cover stays in it, they
+    /// stay, as nobody's: without them it would be taken for new, and sent to everybody.
+    fn delete_rules(&mut self, host: &mut dyn Host, dir: DocId, file: DocId) -> Result<(), RoundError> {
+        let path = self.apply(host, |applier| applier.path(&dir));
+        let others_of_ours = lock(&self.parts.base).children(Some(dir)).any(|(_, child)| *child != file);
+        let listed = path.as_ref().map(|path| self.parts.fs.list(path)).transpose();
+        let stays = match listed {
+            Ok(listed) => listed.into_iter().flatten().any(|listed| listed.name.as_deref() != Ok(IGNORE_FILE)),
+            Err(error) if error.fault() == Fault::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !stays {
+            return self.delete(host, file);
+        }
+        if !others_of_ours {
+            lock(&self.parts.base).set(file, None);
+            self.noted.rows.push(Write::Base { folder: self.parts.folder, doc: file, row: None });
+            let path = path.unwrap_or_default().join(IGNORE_FILE);
+            let reason = "its directory was deleted, and holds what it covers";
+            self.decisions.note(path, "left", reason, host.now().wall_ns);
+        }
+        Ok(())
     }
 
     /// Removes what was fetched, or begun, and is wanted no more: its file got other bytes meanwhile, or is gone.
