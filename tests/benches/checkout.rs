@@ -57,6 +57,11 @@ fn main() {
                 status.lines().count(),
                 first(&status)
             );
+            assert_eq!(
+                (status.as_str(), conflicts(daemon)),
+                ("", 0),
+                "both sides have the checkout, and nothing beside it"
+            );
         }
     }
     println!("peak memory: {} MB and {} MB", a.peak_memory() / 1_000_000, b.peak_memory() / 1_000_000);

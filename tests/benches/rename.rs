@@ -19,6 +19,8 @@ use sync_tests::disk::differences;
 
 /// Bytes of one file.
 const FILE_BYTES: usize = 1000;
+/// Most bytes of frames that the rename may take.
+const SENT_BYTES_MAX: u64 = 1000;
 
 #[tokio::main]
 async fn main() {
@@ -45,11 +47,14 @@ async fn main() {
     let shown = started.elapsed();
     synced(&node_a, &node_b).await;
     let after = self::inodes(&b.join("renamed"));
+    let (made, bytes, changed) =
+        (self::commits(&node_a) - commits, self::sent(&node_a) - sent, differing(&inodes, &after));
     println!("a directory of {files} files is renamed: {:.0} ms to the other disk", shown.as_secs_f64() * 1000.0);
-    println!("  commits: {}", self::commits(&node_a) - commits);
-    println!("  bytes of frames there, acknowledgements of the wait among them: {}", self::sent(&node_a) - sent);
+    println!("  commits: {made}");
+    println!("  bytes of frames there, acknowledgements of the wait among them: {bytes}");
     println!("  bytes that both nodes read, sockets and stores among them: {}", bytes_read() - read);
-    println!("  files of the other side that are another file or were written: {}", differing(&inodes, &after));
+    println!("  files of the other side that are another file or were written: {changed}");
+    assert!(made == 1 && bytes <= SENT_BYTES_MAX && changed == 0, "one change, in a kilobyte, and no file is touched");
     assert_eq!(differences(&a, &b), Vec::<String>::new());
     node_a.shutdown().await;
     node_b.shutdown().await;

@@ -31,6 +31,12 @@ const DIR_FILES: usize = 100;
 /// Looks of which the fastest counts, beside as many runs of `find`.
 const LOOKS: usize = 7;
 
+/// Bounds of a scan in which nothing changed.
+const STATX_A_FILE_MAX: f64 = 1.1;
+const READS_A_FILE_MAX: f64 = 0.01;
+const RATIO_MAX: f64 = 1.5;
+const BYTES_A_FILE_MAX: f64 = 64.0;
+
 fn main() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some("--looks") {
@@ -58,15 +64,20 @@ fn main() {
     println!("a scan of {files} files without a change, the fastest of {LOOKS}");
     println!("  look: {:.1} ms", ours.as_secs_f64() * 1000.0);
     println!("  find -type f -printf '%s %T@ %p': {:.1} ms", theirs.as_secs_f64() * 1000.0);
-    println!("  ratio: {:.2}", ours.as_secs_f64() / theirs.as_secs_f64());
-    println!("  memory at the peak beyond the base: {:.1} bytes a file", memory as f64 / files as f64);
+    let (ratio, memory) = (ours.as_secs_f64() / theirs.as_secs_f64(), memory as f64 / files as f64);
+    println!("  ratio: {ratio:.2}");
+    println!("  memory at the peak beyond the base: {memory:.1} bytes a file");
     let (once, thrice) = (calls(dir.path(), 1), calls(dir.path(), 3));
     for (call, count) in &thrice {
         let more = count.saturating_sub(once.get(call).copied().unwrap_or(0));
         if more > 0 {
-            println!("  {call}: {:.3} a file", more as f64 / 2.0 / files as f64);
+            let more = more as f64 / 2.0 / files as f64;
+            println!("  {call}: {more:.3} a file");
+            assert!(call != "statx" || more <= STATX_A_FILE_MAX, "each file is looked at once");
+            assert!(!call.contains("read") || more <= READS_A_FILE_MAX, "no content is read");
         }
     }
+    assert!(ratio <= RATIO_MAX && memory <= BYTES_A_FILE_MAX, "as fast as find, and in little memory");
 }
 
 fn only_look(dir: &Path, looks: usize) {

@@ -1,7 +1,7 @@
 //! History, conflicts and the question why, through real daemons: what was there comes back, and what both sides did is
 //! settled on every device.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 use sync_core::limits;
@@ -82,7 +82,8 @@ fn a_text_comes_back_from_any_state_and_its_log_tells_the_story() {
     let story = log(&a, "b.txt");
     let deeds: Vec<&[String]> = story.iter().map(|(_, deeds)| deeds.as_slice()).collect();
     assert_eq!(deeds, [&["renamed"], &["edited"], &["created"]]);
-    let edited = &tell(&a, &["log"], "b.txt", &[])["commits"][1]["changes"][0]["did"][0];
+    let edit = &tell(&a, &["log"], "b.txt", &[])["commits"][1];
+    let (edited, edited_at) = (&edit["changes"][0]["did"][0], &edit["at_ms"]);
     assert_eq!((&edited["added"], &edited["removed"]), (&2.into(), &1.into()));
     // The rename changed nothing in it.
     assert_eq!(tell(&a, &["diff"], "b.txt", &[])["diff"]["added"], 2);
@@ -100,6 +101,16 @@ fn a_text_comes_back_from_any_state_and_its_log_tells_the_story() {
     assert_eq!((&last["diff"]["added"], &last["diff"]["removed"]), (&1.into(), &2.into()));
     let again = tell(&a, &["restore"], "b.txt", &["--to", first]);
     assert_eq!(again["paths"][0]["outcome"], "same");
+    // As it was at a time: that of the edit, as the log tells it.
+    let at_ms = edited_at.as_u64().expect("a time");
+    let date = format!("@{}.{:03}", at_ms / 1000, at_ms % 1000);
+    let time = Command::new("date").args(["-u", "-d", &date, "+%Y-%m-%dT%H:%M:%S.%3NZ"]).output().expect("date runs");
+    let time = String::from_utf8(time.stdout).expect("is text");
+    tell(&a, &["restore"], "b.txt", &["--to", time.trim()]);
+    assert_eq!(read(&a, "b.txt"), "one\n2\nthree\nfour\n");
+    a.wait_synced();
+    tell(&a, &["restore"], "b.txt", &["--to", first]);
+    a.wait_synced();
     // A copy under the name that it had, and bytes on stdout, change nothing in its place.
     tell(&a, &["restore"], "a.txt", &["--to", second]);
     assert_eq!(

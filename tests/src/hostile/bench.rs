@@ -5,9 +5,10 @@
 //! it.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -26,7 +27,7 @@ use super::{
     client::{Client, within},
     standing::{Member, Ticket1, fresh_seed},
 };
-use crate::daemon::Daemon;
+use crate::{blackbox::user::files_below, daemon::Daemon};
 
 /// Growth of a victim's memory that a script may cause.
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
@@ -238,7 +239,7 @@ impl Bench {
         self.retired = true;
     }
 
-    /// Checks that an edit on each side arrives on the other.
+    /// Checks that an edit on each side arrives on the other, and that both have the same then.
     ///
     /// # Panics
     /// When it does not.
@@ -248,11 +249,24 @@ impl Bench {
         let (a, b) = (&self.a.daemon.folder, &self.b.daemon.folder);
         fs::write(a.join(name("a")), format!("{} of a\n", self.pings)).expect("writes");
         fs::write(b.join(name("b")), format!("{} of b\n", self.pings)).expect("writes");
-        let arrived = until(|| b.join(name("a")).exists() && a.join(name("b")).exists());
+        let arrived = until(|| {
+            let both = b.join(name("a")).exists() && a.join(name("b")).exists();
+            both && files_of(a) == files_of(b)
+        });
         if tokio::time::timeout(super::client::DEADLINE, arrived).await.is_err() {
-            panic!("the honest pair does not sync\n{}\n{}", self.a.daemon.log(), self.b.daemon.log());
+            let (of_a, of_b) = (files_of(a), files_of(b));
+            let names: BTreeSet<&PathBuf> = of_a.keys().chain(of_b.keys()).collect();
+            let differ: Vec<&PathBuf> = names.into_iter().filter(|name| of_a.get(*name) != of_b.get(*name)).collect();
+            panic!("the honest pair does not sync {differ:?}\n{}\n{}", self.a.daemon.log(), self.b.daemon.log());
         }
     }
+}
+
+/// All files of a folder that are there now, with their bytes.
+fn files_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = files_below(folder).into_iter().filter(|path| !path.starts_with(folder.join(".kith")));
+    let read = files.filter_map(|path| Some((path.strip_prefix(folder).ok()?.to_owned(), fs::read(&path).ok()?)));
+    read.collect()
 }
 
 impl Drop for Bench {

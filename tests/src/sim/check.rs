@@ -202,6 +202,7 @@ impl World {
         self.documents_are_equal()?;
         self.documents_are_those_of_the_model()?;
         self.a_rescan_plans_nothing()?;
+        self.quiet_devices_rest()?;
         self.no_user_byte_is_lost()?;
         self.writes_stay_inside()?;
         self.nothing_unauthorised_is_held()?;

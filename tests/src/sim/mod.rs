@@ -11,6 +11,7 @@ pub mod check;
 mod check_fork;
 mod check_model;
 mod check_more;
+mod check_rest;
 mod check_trees;
 pub mod disk;
 pub mod editor;

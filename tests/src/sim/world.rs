@@ -417,13 +417,14 @@ impl World {
             let due = peer.process.as_ref().and_then(|process| process.engine.next_deadline());
             if due.is_some_and(|due| due <= mono) {
                 self.turn(index, Vec::new())?;
+                self.nothing_is_due_for_ever(index)?;
             }
         }
         Ok(())
     }
 
     /// Gives a device a turn, perhaps one in which its disk fails.
-    fn turn(&mut self, index: usize, inputs: Vec<Input>) -> Result<(), Violation> {
+    pub(super) fn turn(&mut self, index: usize, inputs: Vec<Input>) -> Result<(), Violation> {
         let power = self.arm_store(index);
         let now_ms = self.now_ms;
         let turned = self.peers[index].turn(now_ms, inputs);

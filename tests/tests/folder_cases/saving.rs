@@ -116,6 +116,11 @@ fn programs_save_while_the_other_side_edits_the_same_file() {
         }
     }
     assert!(ran.len() >= 4, "sed, sh and dd are everywhere");
+    // Whoever installed editors for this wants to know that they ran.
+    let wanted = std::env::var("KITH_TEST_EDITORS").unwrap_or_default();
+    for editor in wanted.split_whitespace() {
+        assert!(ran.iter().any(|index| PROGRAMS[*index].0 == editor), "{editor} did not run");
+    }
     together(&a, &b);
     for index in ran {
         assert_eq!(read(&b, &name(index)), format!("first\n{TEXT}last\n"), "{:?}", PROGRAMS[index]);

@@ -214,6 +214,15 @@ fn a_log_with_two_ends_stops_nobody_else() {
         member.until_taken(&mut to_a, replica, 1).await;
         let reported = || bench.a.reports_a_fork() || bench.b.reports_a_fork();
         within("the fault is reported", until(reported)).await;
+        // Of the two the same one stays on both. What the other made stays as a file, nobody's, where it was; its user clears
+        // it away, which tells nobody anything.
+        let folders = [&bench.a.daemon.folder, &bench.b.daemon.folder];
+        let on_both = |name: &str| folders.iter().all(|folder| folder.join(name).exists());
+        within("one stays", until(|| on_both("one.txt") || on_both("two.txt"))).await;
+        let loser = if on_both("one.txt") { "two.txt" } else { "one.txt" };
+        let left: Vec<_> = folders.iter().map(|folder| folder.join(loser)).filter(|path| path.exists()).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        std::fs::remove_file(&left[0]).expect("removes");
     });
 }
 
