@@ -11,6 +11,7 @@ mod reverting;
 mod rights;
 mod roots;
 mod saving;
+mod shown;
 mod watches;
 mod watching;
 
