@@ -44,8 +44,8 @@ use crate::{
     endpoint,
     error::NodeError,
     folder::{
-        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, check_untaken, is_of,
-        trash::Kept, trash_dir,
+        FolderHandle, FolderReport, FolderShared, HeldDecision, Mailbox, Worker, WorkerParts, check_untaken,
+        has_marker_of, trash::Kept, trash_dir,
     },
     gossip::{self, GossipHandler},
     guests::Guests,
@@ -324,7 +324,7 @@ impl Node {
         // What stands there may be another folder by now, whose marker is not ours to remove.
         let is_there = Disk::identity_of(held.path())
             .is_ok_and(|found| found.is_some_and(|(_, inode)| inode == held.row.root.1))
-            && is_of(held.path(), &space);
+            && has_marker_of(held.path(), &space);
         self.0.engine.remove_mailbox(&space);
         self.0.folders.remove(&space);
         tokio::task::spawn_blocking(move || held.stop()).await.map_err(|_| NodeError::Stopped)?;

@@ -39,7 +39,7 @@ use crate::{
 };
 
 use requests::Request;
-pub(crate) use taken::{check_untaken, is_of};
+pub(crate) use taken::{check_untaken, has_marker_of};
 use trash::Kept;
 pub(crate) use worker::{Worker, WorkerParts};
 

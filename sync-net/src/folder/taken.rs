@@ -39,7 +39,7 @@ pub(crate) fn check_untaken(path: &Path, space: Option<SpaceId>) -> Result<(), N
 }
 
 /// Whether a directory has the marker of a space.
-pub(crate) fn is_of(dir: &Path, space: &SpaceId) -> bool {
+pub(crate) fn has_marker_of(dir: &Path, space: &SpaceId) -> bool {
     marker(dir).is_ok_and(|marker| marker == Some(format!("{space}\n")))
 }
 

@@ -59,7 +59,7 @@ impl Rounds {
 
     /// The file system that the folder is on may have another number than it had.
     pub(super) fn renumber(&mut self, host: &mut dyn Host, root: (u64, u64)) -> Result<(), RoundError> {
-        let was = std::mem::replace(&mut self.parts.root, root);
+        let was = self.parts.root;
         if was == root {
             return Ok(());
         }
@@ -77,6 +77,8 @@ impl Rounds {
                 writes.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
             }
         }
-        self.put_rows(host, writes)
+        self.put_rows(host, writes)?;
+        self.parts.root = root;
+        Ok(())
     }
 }

@@ -183,7 +183,11 @@ impl Rounds {
         let stays = match listed {
             Ok(listed) => listed.into_iter().flatten().any(|listed| listed.name.as_deref() != Ok(IGNORE_FILE)),
             Err(error) if error.fault() == Fault::NotFound => false,
-            Err(error) => return Err(error.into()),
+            // Nobody can tell what stays: both do for now.
+            Err(error) => {
+                self.write_problems.insert(error.path.clone(), error.reason());
+                return Ok(());
+            }
         };
         if !stays {
             return self.delete(host, file);
