@@ -49,6 +49,8 @@ pub enum Drawn {
     Away,
     /// The folder's directory is away, or another one is there.
     RootGone,
+    /// The folder's disk has another number than before.
+    Renumbered,
     /// A clock jumps.
     Clock,
     /// More than a year passes.
@@ -256,7 +258,7 @@ pub const CASES: &[(u8, &[Drawn])] = &[
     (81, &[Pipe]),
     (82, &[Exec]),
     (83, &[ReadOnly]),
-    (84, &[Mount]),
+    (84, &[Mount, Renumbered]),
     (85, &[DiskFault, FullDisk]),
     (86, &[OldTimes]),
     (87, &[Rules]),

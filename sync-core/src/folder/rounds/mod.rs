@@ -438,11 +438,10 @@ impl Rounds {
                 base.set(doc, Some(row));
             }
         }
-        let root = self.check_root(is_new)?;
+        self.check_root(host, is_new)?;
         if self.halted.is_some() {
             return Ok(());
         }
-        self.renumber(host, root)?;
         self.folds = None;
         self.ask_the_disk(host);
         self.recovered = true;

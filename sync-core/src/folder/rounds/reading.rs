@@ -48,7 +48,7 @@ impl Rounds {
             }
         }
         if full {
-            self.check_root(false)?;
+            self.check_root(host, false)?;
             if self.halted.is_some() {
                 return Ok(());
             }
@@ -80,7 +80,7 @@ impl Rounds {
         }
         if !changes.gone.is_empty() {
             // What went with the directory that it was in was not deleted.
-            self.check_root(false)?;
+            self.check_root(host, false)?;
             if self.halted.is_some() {
                 return Ok(());
             }

@@ -17,8 +17,8 @@ use crate::{
 
 impl Rounds {
     /// The folder is there, and is the one that it was; else nothing is read as deleted. A disk that was plugged in again may
-    /// have another number: its inode and the marker then tell. Returns what the directory is now.
-    pub(super) fn check_root(&mut self, is_new: bool) -> Result<(u64, u64), RoundError> {
+    /// have another number: its inode and the marker then tell.
+    pub(super) fn check_root(&mut self, host: &mut dyn Host, is_new: bool) -> Result<(), RoundError> {
         let fs = &self.parts.fs;
         let marker = marker_path();
         let expected = format!("{}\n", self.parts.space);
@@ -54,30 +54,35 @@ impl Rounds {
         } else {
             Some("its marker .kith/folder is missing: is the disk mounted?".into())
         };
-        Ok(root.unwrap_or(was))
+        match root.filter(|_| self.halted.is_none()) {
+            Some(root) => self.renumber(host, root),
+            None => Ok(()),
+        }
     }
 
     /// The file system that the folder is on may have another number than it had.
-    pub(super) fn renumber(&mut self, host: &mut dyn Host, root: (u64, u64)) -> Result<(), RoundError> {
+    fn renumber(&mut self, host: &mut dyn Host, root: (u64, u64)) -> Result<(), RoundError> {
         let was = self.parts.root;
         if was == root {
             return Ok(());
         }
-        let mut writes = vec![Write::Root { folder: self.parts.folder, root }];
-        {
-            let mut base = lock(&self.parts.base);
-            base.set_root_device(root.0);
-            let on_it = |row: &BaseRow| row.stat.filter(|stat| stat.device == was.0);
+        let on_it = |row: &BaseRow| row.stat.filter(|stat| stat.device == was.0);
+        let rows: Vec<(DocId, BaseRow)> = {
+            let base = lock(&self.parts.base);
             let rows = base.rows().filter_map(|(doc, row)| Some((*doc, row.clone(), on_it(row)?)));
-            let rows: Vec<(DocId, BaseRow)> = rows
-                .map(|(doc, row, stat)| (doc, BaseRow { stat: Some(Stat { device: root.0, ..stat }), ..row }))
-                .collect();
-            for (doc, row) in rows {
-                base.set(doc, Some(row.clone()));
-                writes.push(Write::Base { folder: self.parts.folder, doc, row: Some(Box::new(row)) });
-            }
-        }
+            rows.map(|(doc, row, stat)| (doc, BaseRow { stat: Some(Stat { device: root.0, ..stat }), ..row })).collect()
+        };
+        let folder = self.parts.folder;
+        let note = |(doc, row): &(DocId, BaseRow)| Write::Base { folder, doc: *doc, row: Some(Box::new(row.clone())) };
+        let writes = [Write::Root { folder, root }].into_iter().chain(rows.iter().map(note)).collect();
+        // What is not in the store is tried again by the next look, with all of these.
         self.put_rows(host, writes)?;
+        let mut base = lock(&self.parts.base);
+        base.set_root_device(root.0);
+        for (doc, row) in rows {
+            base.set(doc, Some(row));
+        }
+        drop(base);
         self.parts.root = root;
         Ok(())
     }

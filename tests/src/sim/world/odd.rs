@@ -17,6 +17,10 @@ use crate::sim::{cases::Drawn, check::Violation, disk::SimDisk, fs::SimFs};
 const YEAR_MS: u64 = 400 * 24 * 3_600_000;
 /// Number of the file systems that are mounted within others.
 const STICK: u64 = 0x20_0001;
+/// Numbers that the disk of a folder may have.
+const DISKS: u64 = 0x10_0001;
+/// Inode of a directory that stands where the folder's was.
+const OTHER_INODE: u64 = 77_777;
 /// Room that a disk has when it is nearly full.
 const LITTLE_ROOM_BYTES: u64 = 20_000;
 
@@ -47,7 +51,8 @@ impl World {
     fn the_root_goes_or_comes(&mut self, index: usize) {
         let instead = match self.rng.below(4) {
             0 => Some(None),
-            1 => Some(Some((STICK, 2))),
+            1 => Some(Some((STICK, OTHER_INODE))),
+            2 => return self.the_disk_has_another_number(index),
             _ => None,
         };
         self.note(&format!("at the root of {index} is {instead:?} instead"));
@@ -55,6 +60,14 @@ impl World {
         if instead.is_some() {
             self.drew(Drawn::RootGone);
         }
+    }
+
+    /// The disk was taken away and plugged in again, maybe before anybody looked.
+    fn the_disk_has_another_number(&mut self, index: usize) {
+        let number = DISKS + self.rng.below(4);
+        self.note(&format!("the disk of {index} is number {number} now"));
+        self.peers[index].fs.configure(|config| config.device = number);
+        self.drew(Drawn::Renumbered);
     }
 
     fn a_file_system_comes_or_goes(&mut self, index: usize) {
