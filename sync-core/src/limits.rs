@@ -133,6 +133,11 @@ pub const DOC_CHANGES_MAX: u64 = 1_000_000;
 /// are bounded each, but many small ones can each delete the same long text, which costs them few bytes and everybody
 /// else an operation a character.
 pub const DOC_OPS_MAX: u64 = 1 << 26;
+/// Most operations of a document whose next save is still taken in as edits of a text. From there on the file is kept whole
+/// at each save, which costs an operation or two: so nobody's saves end at [`DOC_OPS_MAX`].
+pub const DOC_TEXT_OPS_MAX: u64 = DOC_OPS_MAX / 2;
+/// Most changes of a document whose content is still taken in. What is left is for renames and for its end.
+pub const DOC_SAVES_MAX: u32 = 900_000;
 /// Bytes of summaries of past changes that are read to check one commit: a text put together from a million places. They
 /// take ten times as much memory.
 pub const COMMIT_PAST_BYTES_MAX: usize = 16 * 1024 * 1024;

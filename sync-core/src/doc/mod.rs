@@ -52,13 +52,16 @@ pub enum DocError {
     /// A snapshot does not load to the heads that it was made of.
     #[error("a snapshot does not give back its document")]
     Snapshot,
+    /// Its history has so many changes that it takes in no content any more.
+    #[error("so many saves are in its history that it takes in no more: copy it, and delete this one")]
+    Full,
 }
 
 impl DocError {
     /// Whether the document itself is at fault, and not what was to be done with it.
     #[must_use]
     pub const fn is_of_the_document(&self) -> bool {
-        matches!(self, Self::Automerge(_) | Self::Panicked | Self::MissingDependency | Self::Snapshot)
+        matches!(self, Self::Automerge(_) | Self::Panicked | Self::MissingDependency | Self::Snapshot | Self::Full)
     }
 }
 

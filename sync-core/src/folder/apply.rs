@@ -50,6 +50,8 @@ pub trait Keeper {
 pub enum Applied {
     /// Done; the base is to have this row.
     Done(DocId, Option<Box<BaseRow>>),
+    /// A directory that is no more stays, for what is in it, and is nobody's: the base is to have no row.
+    Left(DocId),
     /// The disk is not as the base has it: look there first.
     Dirty(RelPath),
     /// It cannot be done here.
@@ -156,14 +158,34 @@ impl<'a> Applier<'a> {
         }
         let path = self.path(&doc)?;
         let temp = temp_dir().join(&format!("{ASIDE}{doc}"));
+        let before = match self.fs.look(&path) {
+            Ok(before) => before,
+            Err(error) => return Some(failed(path, &error)),
+        };
         match self.fs.rename_new(&path, &temp) {
             Ok(()) => {
                 probe::reach("write.put-aside");
+                if let Some(mut row) = self.base.row(&doc).cloned() {
+                    self.renamed(&mut row, before.as_ref(), &temp);
+                    self.base.set(doc, Some(row));
+                }
                 self.aside.insert(doc, temp);
                 self.base.put_aside(doc);
                 None
             }
             Err(error) => Some(failed(path, &error)),
+        }
+    }
+
+    /// Notes the change time that a rename of ours gave an entry, if it was as known before. Else an edit that nobody has
+    /// seen yet still shows in it.
+    fn renamed(&self, row: &mut BaseRow, before: Option<&Found>, to: &RelPath) {
+        let was_known = before.is_some_and(|found| !is_touched(row, found));
+        if let Some(stat) = row.stat.filter(|_| was_known)
+            && let Ok(Some(found)) = self.fs.look(to)
+            && stat.same_content(&found.stat)
+        {
+            row.stat = Some(Stat { ctime_ns: found.stat.ctime_ns, ..stat });
         }
     }
 
@@ -189,7 +211,7 @@ impl<'a> Applier<'a> {
     pub fn bring_out(&mut self, doc: DocId) -> Option<Applied> {
         let temp = self.aside.get(&doc)?.clone();
         let mut row = self.base.row(&doc)?.clone();
-        let stat = row.stat?;
+        let before = self.fs.look(&temp).ok()?;
         let above = row.parent.filter(|parent| self.base.on_disk(parent).is_some());
         let dir = above.map_or_else(|| Some(RelPath::root()), |parent| self.path(&parent))?;
         let digits = doc.to_string();
@@ -199,12 +221,8 @@ impl<'a> Applier<'a> {
                 Ok(()) => {
                     self.aside.remove(&doc);
                     self.base.bring_back(&doc);
-                    (row.parent, row.name, row.intent) = (above, name, None);
-                    if let Ok(Some(found)) = self.fs.look(&dir.join(&row.name))
-                        && stat.same_content(&found.stat)
-                    {
-                        row.stat = Some(Stat { ctime_ns: found.stat.ctime_ns, ..stat });
-                    }
+                    (row.parent, row.name, row.intent) = (above, name.clone(), None);
+                    self.renamed(&mut row, before.as_ref(), &dir.join(&name));
                     return Some(self.done(doc, Some(row)));
                 }
                 Err(error) if error.fault() == Fault::Exists => {}
@@ -236,16 +254,15 @@ impl<'a> Applier<'a> {
     pub fn move_to(&mut self, doc: DocId, place: &Place) -> Option<Applied> {
         let from = self.path(&doc)?;
         let to = self.target(place)?;
-        let mut row = self.base.row(&doc)?.clone();
-        let stat = row.stat?;
+        let mut row = self.base.on_disk(&doc)?.0.clone();
         if self.is_taken(&doc, place) {
             return Some(Applied::Dirty(to));
         }
-        match self.fs.look(&from) {
-            Ok(Some(found)) if kind_of(found.kind) == Some(row.kind) => {}
+        let before = match self.fs.look(&from) {
+            Ok(Some(found)) if kind_of(found.kind) == Some(row.kind) => found,
             Ok(_) => return Some(Applied::Dirty(from)),
             Err(error) => return Some(failed(from, &error)),
-        }
+        };
         probe::reach("write.before-move");
         if let Err(error) = self.fs.rename_new(&from, &to) {
             return Some(failed(to, &error));
@@ -256,12 +273,7 @@ impl<'a> Applier<'a> {
         row.parent = place.parent;
         row.name.clone_from(&place.name);
         row.intent = None;
-        // The rename changed the change time; an edit that nobody saw still shows in the rest.
-        if let Ok(Some(found)) = self.fs.look(&to)
-            && stat.same_content(&found.stat)
-        {
-            row.stat = Some(Stat { ctime_ns: found.stat.ctime_ns, ..stat });
-        }
+        self.renamed(&mut row, Some(&before), &to);
         Some(self.done(doc, Some(row)))
     }
 
@@ -283,8 +295,7 @@ impl<'a> Applier<'a> {
                 self.fs.remove_dir(&path)
             }
             Ok(Some(found)) => {
-                // Going aside changed the change time; what was in it is looked at again below.
-                if !self.aside.contains_key(&doc) && is_touched(&row, &found) {
+                if is_touched(&row, &found) {
                     return Some(Applied::Dirty(path));
                 }
                 self.remove_checked(doc, &path, &row, in_history)
@@ -301,9 +312,9 @@ impl<'a> Applier<'a> {
                 Some(Applied::Dirty(path))
             }
             Err(error) if error.fault() == Fault::NotEmpty => {
-                // Ignored or unsynced files are in it: it stays, and is nobody's any more.
+                // Ignored or unsynced files are in it.
                 self.base.set(doc, None);
-                Some(Applied::Done(doc, None))
+                Some(Applied::Left(doc))
             }
             Err(error) => Some(failed(path, &error)),
         }
@@ -464,6 +475,15 @@ impl<'a> Applier<'a> {
         };
         let old = self.base.on_disk(&doc).map(|(row, _)| row.clone());
         probe::reach(if old.is_none() { "write.before-rename" } else { "write.before-exchange" });
+        // Others of the batch were made ready since this was looked at, and an exchange hides when its bytes last changed.
+        let is_known = |row: &BaseRow| {
+            let found = self.fs.look(&target).ok().flatten();
+            found.is_some_and(|found| !is_touched(row, &found))
+        };
+        if old.as_ref().is_some_and(|row| !planted(Plant::WriteWithoutCheck) && !is_known(row)) {
+            let _left_for_the_sweep = self.fs.remove_file(&temp);
+            return Applied::Dirty(target);
+        }
         let swapped = match &old {
             None => self.fs.rename_new(&temp, &target),
             Some(_) => self.fs.exchange(&temp, &target),

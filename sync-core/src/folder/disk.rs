@@ -6,8 +6,10 @@
 
 mod remote;
 mod stat;
+mod writers;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd as _, OwnedFd},
@@ -409,6 +411,10 @@ impl Fs for Disk {
         // What the system keeps for the administrator is not free to us.
         let bytes = |blocks: u64| blocks.saturating_mul(held.f_frsize);
         Ok(Space { free: bytes(held.f_bavail), total: bytes(held.f_blocks) })
+    }
+
+    fn open_for_writing(&self) -> BTreeSet<RelPath> {
+        self.root().map(|root| writers::open_below(&root)).unwrap_or_default()
     }
 
     fn folds(&self) -> Result<Folds, FsError> {

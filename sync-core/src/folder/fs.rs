@@ -1,6 +1,6 @@
 //! The disk as the folder sees it.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use super::{
     disk::{state_path, temp_dir},
@@ -227,6 +227,8 @@ pub trait Fs: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the disk does not say.
     fn space(&self) -> io::Result<Space>;
+    /// Files that programs have open for writing now, as far as the system tells. Where it tells nothing, none.
+    fn open_for_writing(&self) -> BTreeSet<RelPath>;
     /// What the disk does not tell apart in names, as [`find_folds`] finds it in our own directory, which must be there.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::{FoundKind, Fs};
-use crate::tree::{RelPath, is_reserved};
+use super::{Found, FoundKind, Fs, FsError};
+use crate::tree::{Folds, RelPath, is_reserved};
 
 /// Name of the files with a user's own rules; synced like any file, in force for their directory and below.
 pub(super) const IGNORE_FILE: &str = ".kithignore";
@@ -32,6 +32,8 @@ fn read(fs: &dyn Fs, file: &RelPath) -> Option<String> {
 pub struct Ignored {
     /// The text of each directory's file, and what it says.
     rules: BTreeMap<RelPath, (String, Gitignore)>,
+    /// Whether the disk shows a file under other names than its own.
+    folds: bool,
 }
 
 impl Ignored {
@@ -40,7 +42,7 @@ impl Ignored {
     /// somebody wanted to keep to themselves must not be sent.
     pub fn load(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
         let file = dir.join(IGNORE_FILE);
-        let text = match fs.look(&file) {
+        let text = match self.look(fs, dir) {
             Ok(Some(found)) if found.kind == FoundKind::File => read(fs, &file),
             Ok(_) => return self.rules.remove(dir).is_some(),
             Err(_) => None,
@@ -67,6 +69,21 @@ impl Ignored {
         }
     }
 
+    /// On a disk that does not tell all names apart only the very name counts, as on all others.
+    pub(super) const fn set_folds(&mut self, folds: Folds) {
+        self.folds = folds.any();
+    }
+
+    /// Looks at the ignore file of a directory.
+    fn look(&self, fs: &dyn Fs, dir: &RelPath) -> Result<Option<Found>, FsError> {
+        let found = fs.look(&dir.join(IGNORE_FILE))?;
+        if !self.folds || found.is_none() {
+            return Ok(found);
+        }
+        let mut listed = fs.list(dir)?.into_iter();
+        Ok(listed.find(|listed| listed.name.as_deref() == Ok(IGNORE_FILE)).map(|listed| listed.found))
+    }
+
     /// Directories whose ignore file was read.
     pub(super) fn dirs(&self) -> impl Iterator<Item = &RelPath> {
         self.rules.keys()
@@ -74,7 +91,7 @@ impl Ignored {
 
     /// Forgets the rules of a directory whose ignore file is not there any more. Says whether it did.
     pub(super) fn forget_if_gone(&mut self, fs: &dyn Fs, dir: &RelPath) -> bool {
-        matches!(fs.look(&dir.join(IGNORE_FILE)), Ok(None)) && self.rules.remove(dir).is_some()
+        matches!(self.look(fs, dir), Ok(None)) && self.rules.remove(dir).is_some()
     }
 
     /// Whether one entry of a directory that is itself not ignored is ignored.

@@ -290,17 +290,14 @@ impl Ingest<'_> {
     /// # Errors
     /// When the store fails.
     pub fn moved(&mut self, moved: &Moved, parent: Option<DocId>) -> Result<Option<Ready>, HistoryError> {
-        let Some((row, stat)) = self.base.on_disk(&moved.doc) else {
+        // Moving changed the change time, as an edit on the way may have done: the next look at a file reads it.
+        let Some((row, _)) = self.base.on_disk(&moved.doc) else {
             return Ok(None);
         };
         let mut row = row.clone();
         let was = (row.parent, row.name.clone());
         row.parent = parent;
         row.name.clone_from(&moved.name);
-        // Moving changed the change time only; an edit on the way still shows in the rest.
-        if stat.same_content(&moved.found.stat) {
-            row.stat = Some(Stat { ctime_ns: moved.found.stat.ctime_ns, ..stat });
-        }
         let shown = self.documents.view().place_of(&moved.doc);
         if shown.is_some_and(|place| place.parent == parent && place.name == moved.name) {
             return Ok(Some(self.ready(moved.doc, Vec::new(), Some(row), Vec::new())));
@@ -471,22 +468,28 @@ impl Ingest<'_> {
         }
         row.hash = loaded.hash;
         if !same_bytes {
+            if !takes_saves(&doc_row) {
+                return Err(DocError::Full.into());
+            }
             let new = loaded.bytes.as_deref().and_then(text::as_text);
             let splices = match new {
                 Some(new) => self.splices(&doc, &doc_row, &mut document, &mut at, &mut items, new)?,
                 None => None,
             };
             if let Some(splices) = splices {
-                let ops: Vec<EntryOp> = ops.iter().cloned().chain([EntryOp::Splice(splices)]).collect();
-                let change = document.edit(self.replica, &at, &ops)?;
-                let item = Item::content(doc, change.bytes, loaded.stat.mtime_ns);
-                if item.encoded_len() <= limits::BODY_BYTES_MAX - 64 {
-                    self.library.put_back(&doc, &doc_row, document);
-                    row.heads = vec![change.hash];
-                    items.push(item);
-                    return Ok(self.ready(doc, items, Some(row), writes));
+                if has_room(&doc_row, &splices) {
+                    let ops: Vec<EntryOp> = ops.iter().cloned().chain([EntryOp::Splice(splices)]).collect();
+                    let change = document.edit(self.replica, &at, &ops)?;
+                    let item = Item::content(doc, change.bytes, loaded.stat.mtime_ns);
+                    if item.encoded_len() <= limits::BODY_BYTES_MAX - 64 {
+                        self.library.put_back(&doc, &doc_row, document);
+                        row.heads = vec![change.hash];
+                        items.push(item);
+                        return Ok(self.ready(doc, items, Some(row), writes));
+                    }
                 }
-                // More text at once than a commit holds: the file is replaced whole, as one above the bound of texts.
+                // More text at once than a commit holds, or than the document has room for: the file is replaced whole, as
+                // one above the bound of texts.
                 document = self.open(&doc)?.1;
             }
             items.clear();
@@ -576,6 +579,17 @@ impl Ingest<'_> {
         let document = self.library.open(doc, &row)?;
         Ok((row, document))
     }
+}
+
+/// Whether a document takes in content at all.
+const fn takes_saves(row: &DocRow) -> bool {
+    row.changes < limits::DOC_SAVES_MAX
+}
+
+/// Whether a document may grow by an edit of its text.
+fn has_room(row: &DocRow, splices: &[text::Splice]) -> bool {
+    let ops = splices.iter().map(|splice| (splice.delete + splice.insert.chars().count()) as u64);
+    row.ops.saturating_add(ops.sum()) <= limits::DOC_TEXT_OPS_MAX
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub struct Made {
     pub name: String,
     /// What it is.
     pub found: Found,
-    /// Whether it is a directory in which nothing is but what is ignored.
+    /// Whether it cannot be synced, or is a directory in which nothing can.
     pub left_alone: bool,
 }
 

@@ -24,7 +24,8 @@ pub struct Appeared {
     pub children: Vec<Self>,
     /// What else is, or may be.
     pub unseen: Unseen,
-    /// Whether nothing is in it but what is ignored, and the rules that say so.
+    /// Whether it cannot be synced, or nothing is in it, as far as can be seen, but what is ignored, the rules that say so,
+    /// and what cannot be synced.
     pub left_alone: bool,
 }
 
@@ -403,29 +404,35 @@ impl<'a> Observer<'a> {
         let mut appeared = Appeared { name, found, children: Vec::new(), unseen: Unseen::default(), left_alone: false };
         if found.kind == FoundKind::Dir {
             // Until it can be listed nobody knows what is in it.
-            appeared.unseen = Unseen::All;
+            (appeared.unseen, appeared.left_alone) = (Unseen::All, true);
             self.below(path, |observer| {
                 (appeared.children, appeared.unseen, appeared.left_alone) = observer.unknown(path)?;
                 Ok(())
             });
+        } else if found.kind == FoundKind::Link
+            && let Some(reason) = self.fault_of_link(path)
+        {
+            self.looks.problems.push(Problem { path: path.clone(), reason });
+            appeared.left_alone = true;
         }
         appeared
     }
 
     /// Everything in a directory that the base does not know, and whether it is one to be left alone.
     fn unknown(&mut self, path: &RelPath) -> Result<(Vec<Appeared>, Unseen, bool), FsError> {
-        let mut ignored = false;
+        let mut left = false;
         let mut all: Vec<Appeared> = Vec::new();
         let mut unseen = Vec::new();
         for listed in self.fs.list(path)? {
             let named = listed.name.clone();
             let Some(name) = self.usable(path, listed.name, &listed.found) else {
                 unseen.extend(named);
+                left = true;
                 continue;
             };
             let below = path.join(&name);
             if self.ignored.is_ignored(&below, listed.found.kind == FoundKind::Dir) {
-                ignored = true;
+                left = true;
                 continue;
             }
             if name == super::ignored::IGNORE_FILE {
@@ -435,7 +442,7 @@ impl<'a> Observer<'a> {
             all.push(appeared);
         }
         let is_left = |child: &Appeared| child.left_alone || child.name == super::ignored::IGNORE_FILE;
-        let left_alone = (ignored || all.iter().any(|child| child.left_alone)) && all.iter().all(is_left);
+        let left_alone = (left || all.iter().any(|child| child.left_alone)) && all.iter().all(is_left);
         Ok((all, Unseen::Names(unseen), left_alone))
     }
 }

@@ -82,11 +82,9 @@ impl Applier<'_> {
                 let target = self.base.dir_path(parent).map(|dir| dir.join(&name));
                 let found = target.map(|target| self.look_exactly(&target)).transpose()?.flatten();
                 match found.filter(|found| is_same(&row, &stat, found)) {
-                    Some(found) => {
-                        // Moving changed the change time; an edit that nobody saw still shows in the rest.
-                        let same = stat.same_content(&found.stat);
-                        let stat = if same { Stat { ctime_ns: found.stat.ctime_ns, ..stat } } else { stat };
-                        let row = BaseRow { parent, name, stat: Some(stat), intent: None, ..row };
+                    Some(_) => {
+                        // Moving changed the change time, so the next look reads it: an edit may have done so, too.
+                        let row = BaseRow { parent, name, intent: None, ..row };
                         self.note(doc, Some(row), noted);
                     }
                     None => left.push((doc, (parent, name))),

@@ -232,15 +232,12 @@ impl Stat {
         self.identity() == other.identity()
     }
 
-    /// How old a file must be until its time stamp moves with its bytes: as far as one stamp tells, by the step of all.
+    /// How old a file must be until its time stamp moves with its bytes: as far as one stamp tells, by the step of all. The
+    /// change time tells, for nobody can set that: a file that came from elsewhere has the other stamp from there.
     #[must_use]
     pub const fn step_ns(&self) -> i64 {
         const SECOND_NS: i64 = 1_000_000_000;
-        if self.mtime_ns % SECOND_NS == 0 && self.ctime_ns % SECOND_NS == 0 {
-            limits::COARSE_NS
-        } else {
-            limits::RACY_NS
-        }
+        if self.ctime_ns % SECOND_NS == 0 { limits::COARSE_NS } else { limits::RACY_NS }
     }
 
     /// Whether the next write may leave the time stamps as they are. A stamp of the future, as after a clock was set back, is

@@ -16,7 +16,7 @@ use sync_core::{
     ids::{ContentHash, DeviceId, DocId, InstallEpoch},
     member::Role,
     store::{Snapshot, Store},
-    tree::View,
+    tree::{RelPath, View},
     version::{Tip, VersionVector},
     wire::{self, Message, SpaceHello},
 };
@@ -123,7 +123,9 @@ impl World {
                 return Err(format!("roots of 0 and {index}"));
             }
             if peer.is_held() {
-                return Err(format!("the folder of {index} waits for somebody's word"));
+                let report = peer.process.as_ref().and_then(|process| Some(process.rounds.as_ref()?.report()));
+                let wanted = self.where_wanted_contents_were(index);
+                return Err(format!("the folder of {index} waits for somebody's word: {report:?}{wanted}"));
             }
             if let Some(other) = self.believed_behind(index, &status) {
                 return Err(format!("{index} does not know that {other} is in sync"));
@@ -134,7 +136,8 @@ impl World {
                 // comes: it cannot tell anybody.
                 let lacks = report.lacking > gone.get(&index).map_or(0, BTreeSet::len);
                 if !peer.reads_only && (report.busy || report.halted.is_some() || lacks) {
-                    return Err(format!("the folder of {index} is not at rest: {report:?}"));
+                    let lacking = if lacks { self.where_wanted_contents_were(index) } else { String::new() };
+                    return Err(format!("the folder of {index} is not at rest: {report:?}{lacking}"));
                 }
             } else if peer.has_folder {
                 return Err(format!("the folder of {index} does not run"));
@@ -181,6 +184,34 @@ impl World {
         let is_gone =
             |hash: &ContentHash| let_go.contains(hash) && !missed.contains(hash) && !in_files.contains_key(hash);
         wanted.into_iter().map(|(index, hashes)| (index, hashes.into_iter().filter(is_gone).collect())).collect()
+    }
+
+    /// Who saved what a folder waits for, where, and what became of that.
+    fn where_wanted_contents_were(&self, index: usize) -> String {
+        let mut told = String::new();
+        for hash in self.peers[index].process.iter().flat_map(|process| process.fetches.keys()) {
+            let at = self.paths_of(&BTreeSet::from([*hash])).unwrap_or_default();
+            told.push_str(&format!("; it waits for {hash} at {at:?}"));
+            for (of, peer) in self.peers.iter().enumerate() {
+                let shown = peer.fs.paths().into_iter().map(|(path, _)| path);
+                let shown =
+                    shown.filter(|path| peer.fs.read(path).is_some_and(|bytes| ContentHash::of(&bytes) == *hash));
+                let kept = peer.fs.kept().into_iter().filter(|(_, bytes)| ContentHash::of(bytes) == *hash);
+                let at: Vec<String> = shown.map(|path| path.to_string()).chain(kept.map(|(name, _)| name)).collect();
+                if !at.is_empty() {
+                    told.push_str(&format!(", {of} has it at {at:?}"));
+                }
+                let same = peer.fs.saved().into_iter().filter(|saved| ContentHash::of(&saved.bytes) == *hash);
+                for saved in same {
+                    let (path, at_ns, ended_ns) = (&saved.path, saved.at_ns, saved.ended_ns);
+                    let (excused, nameless) = (saved.excused, saved.nameless);
+                    told.push_str(&format!(
+                        ", saved by {of} as {path} at {at_ns}, ended {ended_ns:?}, excused {excused}, nameless {nameless}"
+                    ));
+                }
+            }
+        }
+        told
     }
 
     /// Where the files with these contents are, or would be.
@@ -265,10 +296,19 @@ impl World {
             }
             let after = self.peers[index].status(&self.space).map(|status| status.arrivals);
             if before != after {
-                let what = format!("{index} had {before:?} commits and made it {after:?}");
+                // Nobody else has them yet.
+                let others = self.entries((index + 1) % self.peers.len())?;
+                let mut made = self.entries(index)?;
+                made.retain(|doc, entry| others.get(doc) != Some(entry));
+                let was: Vec<_> = made.keys().map(|doc| others.get(doc)).collect();
+                let what = format!("{index} had {before:?} commits and made it {after:?}: {was:?} became {made:?}");
                 return Err(self.violation("a rescan after quiet plans nothing", &what));
             }
-            if let Some(write) = self.peers[index].fs.writes()[writes..].iter().find(|write| !write.is_ours()) {
+            // What cannot be, as where a link stands that leads out of the folder, is told and tried again.
+            let peer = &self.peers[index];
+            let is_told = |path: &RelPath| peer.has_problem_at(std::path::Path::new(&path.to_string()));
+            let mut made = peer.fs.writes().into_iter().skip(writes);
+            if let Some(write) = made.find(|write| !write.is_ours() && !is_told(&write.path)) {
                 return Err(self.violation("a rescan after quiet plans nothing", &format!("{index}: {write:?}")));
             }
         }

@@ -7,7 +7,7 @@ use std::{
 
 use sync_core::{
     folder::{FoundKind, Ignored},
-    tree::{RelPath, check_link},
+    tree::{RelPath, View, check_link},
 };
 
 use super::{cases::Drawn, peer::Peer, world::World};
@@ -34,9 +34,11 @@ impl World {
     pub(super) fn trees_are_equal(&self, left: usize, right: usize, lacking: &BTreeSet<PathBuf>) -> Result<(), String> {
         let sides = [left, right].map(|index| (self.peers[index].fs.tree(), self.peers[index].rules()));
         let [(a, _), (b, _)] = &sides;
-        // What stands where a link is that leads out of the folder cannot be shown there.
-        let foreign =
-            |path: &Path| sides.iter().any(|(tree, _)| tree.get(path).is_some_and(|seen| is_foreign(path, seen)));
+        // What stands where a link is that leads out of the folder cannot be shown there, nor what is in it.
+        let foreign = |path: &Path| {
+            let is_foreign = |tree: &BTreeMap<PathBuf, Seen>, at| tree.get(at).is_some_and(|seen| is_foreign(at, seen));
+            sides.iter().any(|(tree, _)| path.ancestors().any(|at| is_foreign(tree, at)))
+        };
         let ignored = |path: &Path| sides.iter().any(|(tree, rules)| is_ignored(rules, path, tree.get(path)));
         // A directory that others deleted stays with what is never synced.
         let stays = |path: &Path| {
@@ -45,9 +47,15 @@ impl World {
                 below.any(|(below, seen)| is_ignored(rules, below, Some(seen)) || is_foreign(below, seen))
             })
         };
-        // Where a rule covers what stands in a place that another entry is to have, that is told, and stays so.
+        // Where a rule covers what stands in a place that another entry is to have, that is told, and stays so; the other
+        // stays where it was.
         let told = |path: &Path| {
-            self.drawn(Drawn::Rules) && [left, right].iter().any(|index| self.peers[*index].has_problem_at(path))
+            let waits = |index: &usize| {
+                let peer = &self.peers[*index];
+                peer.has_problem_at(path)
+                    || self.place_of_based(*index, path).is_some_and(|at| peer.has_problem_at(&at))
+            };
+            self.drawn(Drawn::Rules) && [left, right].iter().any(waits)
         };
         let differs = |path: &&PathBuf| {
             a.get(*path) != b.get(*path)
@@ -62,18 +70,28 @@ impl World {
         let of = |index: usize, tree: &BTreeMap<PathBuf, Seen>| {
             let (seen, base) = (tree.get(path), self.peers[index].based(path));
             let rounds = self.peers[index].process.as_ref().and_then(|process| process.rounds.as_ref());
+            let beside: Vec<_> = tree.keys().filter(|other| other.parent() == path.parent()).collect();
             format!(
-                "on {index} is {seen:?}, base {base:?}, problems {:?}",
+                "on {index} is {seen:?}, base {base:?}, beside it {beside:?}, problems {:?}",
                 rounds.map(|rounds| rounds.report().problems)
             )
         };
         Err(format!("{path:?} {}, {}", of(left, a), of(right, b)))
     }
+
+    /// Where what a folder has at a path belongs.
+    fn place_of_based(&self, index: usize, path: &Path) -> Option<PathBuf> {
+        let status = self.peers[index].status(&self.space)?;
+        let entries = self.entries(index).ok()?.into_iter().map(|(doc, (entry, _))| (doc, entry)).collect();
+        let view = View::of(&entries, status.folds);
+        let placed = self.peers[index].based(path).into_iter().find_map(|(doc, _)| view.path_of(&doc))?;
+        Some(PathBuf::from(placed.to_string()))
+    }
 }
 
 impl Peer {
     /// Whether the folder tells that something cannot be synced at a path, or above it.
-    fn has_problem_at(&self, path: &Path) -> bool {
+    pub(super) fn has_problem_at(&self, path: &Path) -> bool {
         let rounds = self.process.as_ref().and_then(|process| process.rounds.as_ref());
         let problems = rounds.map(|rounds| rounds.report().problems).unwrap_or_default();
         problems.iter().any(|problem| problem.path.contains(&rel_path(path)))

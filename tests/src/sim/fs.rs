@@ -21,7 +21,7 @@ mod user;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io,
     os::unix::ffi::OsStringExt as _,
@@ -545,6 +545,14 @@ impl Fs for SimFs {
     fn space(&self) -> io::Result<Space> {
         let state = self.state();
         Ok(Space { free: state.room(), total: state.config.capacity_bytes.unwrap_or(u64::MAX) })
+    }
+
+    fn open_for_writing(&self) -> BTreeSet<RelPath> {
+        let mut state = self.state();
+        if state.enter("look for writers", &[]).is_err() {
+            return BTreeSet::new();
+        }
+        state.tell_writers()
     }
 
     fn folds(&self) -> Result<Folds, FsError> {

@@ -34,3 +34,24 @@ fn a_young_file_is_not_believed() {
         assert!(!loaded(1, age_ns).racy, "{age_ns}");
     }
 }
+
+fn row_of(changes: u32, ops: u64) -> DocRow {
+    DocRow { handle: 1, heads: Vec::new(), changes, ops, lasts: Vec::new() }
+}
+
+#[test]
+fn a_text_grows_up_to_its_operations_and_is_kept_whole_from_there() {
+    let splices = [
+        text::Splice { at: 0, delete: 3, insert: String::new() },
+        text::Splice { at: 9, delete: 0, insert: "漢字!".into() },
+    ];
+    assert!(has_room(&row_of(1, limits::DOC_TEXT_OPS_MAX - 6), &splices));
+    assert!(!has_room(&row_of(1, limits::DOC_TEXT_OPS_MAX - 5), &splices));
+    assert!(!has_room(&row_of(1, u64::MAX), &splices));
+}
+
+#[test]
+fn a_document_takes_so_many_saves_and_no_more() {
+    assert!(takes_saves(&row_of(limits::DOC_SAVES_MAX - 1, 1)));
+    assert!(!takes_saves(&row_of(limits::DOC_SAVES_MAX, 1)));
+}

@@ -9,7 +9,9 @@ use crate::{
         entry::{Content, ContentRef},
         text,
     },
-    folder::{FsError, apply::Bytes, disk::temp_dir, ingest::DOWNLOAD, plan::wanted_content, rails::Space},
+    folder::{
+        Found, FoundKind, FsError, apply::Bytes, disk::temp_dir, ingest::DOWNLOAD, plan::wanted_content, rails::Space,
+    },
     ids::{ContentHash, DocId},
     limits,
     probe::{Plant, planted},
@@ -39,6 +41,12 @@ impl Rounds {
         if self.fetched.remove(&content.hash) {
             // A fetch also ends when nobody wants the content any more: what it left may be a part of it, or empty.
             return Ok(self.keep_fetched(host, &temp, content)?.then_some(Bytes::Temp(temp)));
+        }
+        // One that came whole before a crash may be the last that there is.
+        let is_whole = |found: Found| found.kind == FoundKind::File && found.stat.size == content.len;
+        let was_fetched = !self.wants.contains_key(&content.hash) && self.parts.fs.look(&temp)?.is_some_and(is_whole);
+        if was_fetched && self.keep_fetched(host, &temp, content)? {
+            return Ok(Some(Bytes::Temp(temp)));
         }
         // Of its own: the same bytes may go to several places, and a download of them may be under way.
         let temp = temp_dir().join(&format!("held-{doc}"));
@@ -135,13 +143,13 @@ impl Rounds {
     }
 
     pub(super) fn ask_for_contents(&mut self, host: &mut dyn Host) {
-        // What is no longer in the tree is no longer wanted.
-        let documents = &self.documents;
+        // What is no longer in the tree is no longer wanted, nor what a rule has come to cover.
+        let (documents, ignored) = (&self.documents, &self.ignored);
         let wanted = self.wants.len();
         self.wants.retain(|hash, docs| {
             docs.retain(|doc| {
                 let current = documents.entry(doc).and_then(|entry| entry.content.as_ref());
-                documents.view().place_of(doc).is_some()
+                documents.view().path_of(doc).is_some_and(|path| !ignored.covers(&path, false))
                     && matches!(current, Some(Content::Reference(content)) if content.hash == *hash)
             });
             !docs.is_empty()

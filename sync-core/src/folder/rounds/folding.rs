@@ -9,7 +9,9 @@ impl Rounds {
         if self.folds.is_none() {
             self.folds = self.parts.fs.folds().ok();
             let told = || host.space().and_then(|space| space.own_folds);
-            lock(&self.parts.base).set_folds(self.folds.or_else(told).unwrap_or_default());
+            let folds = self.folds.or_else(told).unwrap_or_default();
+            lock(&self.parts.base).set_folds(folds);
+            self.ignored.set_folds(folds);
         }
     }
 

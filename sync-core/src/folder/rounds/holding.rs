@@ -315,7 +315,12 @@ impl Rounds {
         side.refused.retain(|doc| side.held.contains_key(doc));
         let mut ready = BTreeMap::new();
         for doc in self.holding.outgoing.refused.clone() {
-            if self.brings_back(host, &doc) {
+            let path = lock(&self.parts.base).path_of(&doc);
+            if path.is_some_and(|path| self.ignored.covers(&path, false)) {
+                // A rule lets it be as it is now.
+                self.holding.outgoing.refused.remove(&doc);
+                self.holding.outgoing.held.remove(&doc);
+            } else if self.brings_back(host, &doc) {
                 self.holding.outgoing.refused.remove(&doc);
                 ready.extend(self.holding.outgoing.held.remove_entry(&doc));
             }
@@ -343,8 +348,11 @@ impl Rounds {
         Ok(())
     }
 
-    /// Whether what an entry held can be written now; else it is asked for.
+    /// Whether what an entry held can be written now; else it is asked for. Of one that others deleted nothing comes back.
     fn brings_back(&mut self, host: &mut dyn Host, doc: &DocId) -> bool {
+        if self.documents.view().place_of(doc).is_none() {
+            return true;
+        }
         let Some(Content::Reference(content)) = self.documents.entry(doc).and_then(|entry| entry.content.as_ref())
         else {
             return true;

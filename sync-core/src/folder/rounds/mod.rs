@@ -17,6 +17,7 @@ mod documents;
 mod folding;
 mod holding;
 pub mod host;
+mod in_use;
 mod likeness;
 mod loading;
 mod mounted;
@@ -149,6 +150,10 @@ pub struct Rounds {
     write_problems: BTreeMap<RelPath, String>,
     /// Documents that Automerge failed on, and how.
     unreadable: BTreeMap<DocId, String>,
+    /// Files that programs had open for writing when that was asked last.
+    in_use: BTreeSet<RelPath>,
+    /// Where directories stay that were deleted since the start, for what is in them that is not synced.
+    left: BTreeSet<(Option<DocId>, String)>,
     caught_up: bool,
     planned: bool,
     rescan_ms: u64,
@@ -227,6 +232,8 @@ impl Rounds {
             scan_problems: BTreeMap::new(),
             write_problems: BTreeMap::new(),
             unreadable: BTreeMap::new(),
+            in_use: BTreeSet::new(),
+            left: BTreeSet::new(),
             caught_up: parts.caught_up,
             planned: false,
             rescan_ms: 0,

@@ -214,20 +214,25 @@ impl Rounds {
         self.submit(host, ready)
     }
 
-    /// What stays of a directory that was deleted, nothing but what is ignored here, is nobody's, unless others have one at
-    /// its place again.
+    /// What stays of a directory that was deleted, nothing but what is ignored here or cannot be synced, is nobody's, unless
+    /// others have one at its place again.
     fn pass_over_what_is_left_alone(&self, changes: &mut Local) {
         if !changes.made.iter().any(|made| made.left_alone) {
             return;
         }
         let deleted: BTreeSet<(Option<DocId>, &str)> = self.documents.deleted_dirs().collect();
+        // It may have had another name here than the one that it had in the end.
+        let stayed: BTreeSet<(Option<DocId>, &str)> =
+            self.left.iter().map(|(dir, name)| (*dir, name.as_str())).collect();
         let mut left = BTreeSet::new();
         for (index, made) in changes.made.iter().enumerate() {
             let is_left = match made.into {
                 Within::Made(above) => left.contains(&above),
                 Within::Known(dir) => {
                     let is_free = self.documents.view().child(dir, &made.name).is_none();
-                    made.left_alone && is_free && deleted.contains(&(dir, made.name.as_str()))
+                    let is_left = made.left_alone && made.found.kind == FoundKind::Dir;
+                    let place = (dir, made.name.as_str());
+                    is_left && is_free && (deleted.contains(&place) || stayed.contains(&place))
                 }
             };
             if is_left {

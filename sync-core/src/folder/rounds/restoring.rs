@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     RoundError, Rounds,
     host::{Host, HostError, Stopped},
+    in_use::IN_USE,
     lock,
 };
 use crate::{
@@ -334,6 +335,12 @@ impl Rounds {
     /// Puts a file or link on disk at a path, in place of what the tree shows there or where nothing is.
     fn put(&mut self, host: &mut dyn Host, path: &RelPath, entry: &Entry, held: &Held) -> Result<Put, RoundError> {
         let shown = self.documents.view().at(path);
+        if let Some(doc) = shown {
+            self.look_who_writes();
+            if self.in_use(host, doc).is_some() {
+                return Ok(Put::Refused(IN_USE.to_owned()));
+            }
+        }
         let temp = temp_of(&shown.unwrap_or(DocId([0; 32])));
         if self.parts.fs.look(&temp)?.is_some() {
             self.parts.fs.remove_file(&temp)?;
@@ -382,7 +389,7 @@ impl Rounds {
                 Put::NotYet(format!("{path} changed on disk"))
             }
             Err(Applied::Problem(_, why)) => Put::Refused(why),
-            Err(Applied::Done(..)) => Put::Done,
+            Err(Applied::Done(..) | Applied::Left(_)) => Put::Done,
         })
     }
 

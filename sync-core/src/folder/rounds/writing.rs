@@ -124,8 +124,12 @@ impl Rounds {
         }
         self.follow_moved(before);
         self.make_last(host)?;
+        if !writes.is_empty() {
+            self.look_who_writes();
+        }
         self.write_all(host, writes)?;
         if !deletes.is_empty() {
+            self.look_who_writes();
             self.noted.dirs.insert(temp_dir());
         }
         // Deletes come last: what is to be written is written before.
@@ -146,17 +150,29 @@ impl Rounds {
     }
 
     fn delete(&mut self, host: &mut dyn Host, doc: DocId) -> Result<(), RoundError> {
+        if self.is_in_use(host, doc) {
+            return Ok(());
+        }
         let mut library = self.library(host)?;
         let in_history = self.in_history(&mut library, &doc);
         self.shelf = library.into_shelf();
         let in_history = in_history?;
         let path = self.apply(host, |applier| applier.path(&doc));
+        let place = lock(&self.parts.base).row(&doc).map(|row| (row.parent, row.name.clone()));
         let applied = self.apply(host, |applier| applier.delete(doc, in_history));
         probe::reach("delete.before-note");
-        if matches!(applied, Some(Applied::Done(..))) {
-            self.did_harm(host, doc, false);
-            let wall_ns = host.now().wall_ns;
-            self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
+        let wall_ns = host.now().wall_ns;
+        match applied {
+            Some(Applied::Done(..)) => {
+                self.did_harm(host, doc, false);
+                self.decisions.note(path.clone().unwrap_or_default(), "deleted", "a commit deleted it", wall_ns);
+            }
+            Some(Applied::Left(_)) => {
+                self.left.extend(place);
+                let reason = "a commit deleted it, and what is in it is not synced";
+                self.decisions.note(path.clone().unwrap_or_default(), "left", reason, wall_ns);
+            }
+            _ => {}
         }
         self.noted.dirs.extend(path.and_then(|path| Some(path.split()?.0)));
         self.note(host, applied);
@@ -262,7 +278,7 @@ impl Rounds {
         self.put_rows(host, rows)
     }
 
-    fn note(&mut self, host: &mut dyn Host, applied: Option<Applied>) {
+    pub(super) fn note(&mut self, host: &mut dyn Host, applied: Option<Applied>) {
         let wall_ns = host.now().wall_ns;
         match &applied {
             Some(Applied::Done(doc, Some(_))) => {
@@ -314,6 +330,9 @@ impl Rounds {
             Some(Applied::Problem(path, reason)) => {
                 self.write_problems.insert(path, reason);
             }
+            Some(Applied::Left(doc)) => {
+                self.noted.rows.push(Write::Base { folder: self.parts.folder, doc, row: None });
+            }
             None => {}
         }
     }
@@ -344,7 +363,7 @@ impl Rounds {
                 self.write_problems.insert(at, reason);
                 path
             }
-            Some(Applied::Dirty(_)) | None => path,
+            Some(Applied::Dirty(_) | Applied::Left(_)) | None => path,
         }
     }
 
@@ -462,6 +481,9 @@ impl Rounds {
             && !self.has_room(bytes.len() as u64)
         {
             self.no_room(place);
+            return Ok(None);
+        }
+        if self.is_in_use(host, doc) {
             return Ok(None);
         }
         self.keep_losing_bytes(host, &doc, place, &entry)?;

@@ -173,7 +173,7 @@ impl Log {
             // Pages that a failed flush has lost are clean: they stay lost.
             if is_dirty {
                 target.body = now.body.clone();
-                target.mtime_ns = now.mtime_ns;
+                (target.mtime_ns, target.ctime_ns) = (now.mtime_ns, now.ctime_ns);
             }
         }
         self.pending.retain(|_, pending| !matches!(pending.change, Change::Mode { node: of, .. } if of == node));
@@ -227,13 +227,13 @@ impl Log {
                     _ => Arc::new(torn(&before, bytes, was_cut || before.is_empty(), model, rng)),
                 };
                 if after == *bytes {
-                    old.mtime_ns = new.mtime_ns;
+                    (old.mtime_ns, old.ctime_ns) = (new.mtime_ns, new.ctime_ns);
                 } else {
                     report.stale += usize::from(after == before);
                     report.torn += usize::from(after != before);
                     // Times rest in the inode, which may be written although the bytes were not.
                     if after != before || rng.chance(250) {
-                        old.mtime_ns = new.mtime_ns;
+                        (old.mtime_ns, old.ctime_ns) = (new.mtime_ns, new.ctime_ns);
                     }
                 }
                 old.body = Body::File(after);

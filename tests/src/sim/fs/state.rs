@@ -147,6 +147,7 @@ impl State {
         if let Some(detached) = self.live.apply(&change, now_ns) {
             if who == Who::User {
                 self.journal.end(detached, self.now_ns);
+                self.forget_writers(detached);
             }
             self.let_go(detached);
         }
@@ -329,6 +330,7 @@ impl State {
         }
         self.live.may(from.0, 3)?;
         self.live.may(to.0, 3)?;
+        self.forget_writers(node);
         self.change(Change::Rename { from: from.clone(), to: to.clone(), node, replaced: None }, Who::User);
         for at in [from, to] {
             self.watch.tell(&self.live, at.0, &at.1, true, self.now_ns);

@@ -1,6 +1,6 @@
 //! What people and their programs do to files, one system call a step, so that anything can come between two of them.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use sync_core::{folder::disk::state_path, tree::RelPath};
 
@@ -141,6 +141,9 @@ pub(super) struct Fd {
     offset: u64,
     append: bool,
     changed: bool,
+    /// Whether the code under test was told of it, and its user has not taken the file's name away since: what is written
+    /// through it is then not to be lost.
+    told: bool,
 }
 
 impl UserOp {
@@ -238,7 +241,7 @@ impl State {
             }
         };
         self.hold(node);
-        let open = Fd { node, path: path.clone(), offset: 0, append: how == OpenHow::Append, changed };
+        let open = Fd { node, path: path.clone(), offset: 0, append: how == OpenHow::Append, changed, told: false };
         self.fds.insert(fd, open);
         Ok(())
     }
@@ -259,6 +262,24 @@ impl State {
         if written? < bytes.len() { failed(errno::ENOSPC) } else { Ok(()) }
     }
 
+    /// Tells which files users have open.
+    pub(super) fn tell_writers(&mut self) -> BTreeSet<RelPath> {
+        let live = &self.live;
+        let told = self.fds.values_mut().filter_map(|fd| {
+            let path = live.path(fd.node)?;
+            fd.told = true;
+            Some(path)
+        });
+        told.collect()
+    }
+
+    /// A user took the name of a file away.
+    pub(super) fn forget_writers(&mut self, node: NodeId) {
+        for fd in self.fds.values_mut().filter(|fd| fd.node == node) {
+            fd.told = false;
+        }
+    }
+
     fn user_close(&mut self, fd: u64) -> io::Result<()> {
         let Some(fd) = self.fds.remove(&fd) else { return failed(errno::EBADF) };
         let node = self.live.node(fd.node);
@@ -269,7 +290,7 @@ impl State {
             let nameless = named.is_none();
             let path = named.unwrap_or(fd.path);
             self.journal.save(path, bytes, fd.node, self.now_ns, self.config.user_writes_durable);
-            if nameless {
+            if nameless && !fd.told {
                 self.journal.last_is_nameless();
             }
             self.save_under_other_names(fd.node);
@@ -287,7 +308,7 @@ impl State {
         if self.config.user_writes_durable
             && let Some(target) = self.durable.nodes.get_mut(&node)
         {
-            target.mtime_ns = mtime_ns;
+            (target.mtime_ns, target.ctime_ns) = (mtime_ns, now_ns);
         }
         self.tell(node, false);
         Ok(())

@@ -166,7 +166,7 @@ impl World {
                 process.fetches.remove(&content.hash);
                 process.fetched.insert(content.hash);
             }
-            self.note(&format!("{index} has a content from {from}: {written}"));
+            self.note(&format!("{index} has the content {} from {from}: {written}", content.hash));
             return;
         }
     }
