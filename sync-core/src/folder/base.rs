@@ -71,8 +71,9 @@ impl Base {
 
     /// Sets or forgets a row.
     pub fn set(&mut self, doc: DocId, row: Option<BaseRow>) {
-        if let Some(old) = self.rows.remove(&doc) {
-            self.unhook(&doc, &old);
+        let old = self.rows.remove(&doc);
+        if let Some(old) = &old {
+            self.unhook(&doc, old);
             if let Some(docs) = self.by_hash.get_mut(&old.hash) {
                 docs.retain(|held| *held != doc);
                 if docs.is_empty() {
@@ -89,7 +90,10 @@ impl Base {
             return;
         };
         if let Some(stat) = row.stat {
-            if !self.aside.contains(&doc) {
+            // What lost its place to another one, and is still to go elsewhere, does not take it back by what else is noted.
+            let keeps_place = old.is_some_and(|old| (old.parent, &old.name) == (row.parent, &row.name));
+            let lost_place = keeps_place && self.child(row.parent, &row.name).is_some();
+            if !self.aside.contains(&doc) && !lost_place {
                 self.hook(doc, &row);
             }
             if row.kind == Kind::File {
@@ -259,5 +263,33 @@ impl Base {
     #[must_use]
     pub const fn totals(&self) -> (usize, u64) {
         (self.files, self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lost_a_place_does_not_take_it_back_and_leaves_it_to_the_other() {
+        let doc = |id: u8| DocId([id; 32]);
+        let stat = |inode| Stat { size: 1, mtime_ns: 1, ctime_ns: 1, btime_ns: 1, inode, device: 1, exec: false };
+        let row = |name: &str, inode| BaseRow {
+            kind: Kind::File,
+            parent: None,
+            name: name.into(),
+            heads: vec![],
+            hash: ContentHash([0; 32]),
+            stat: Some(stat(inode)),
+            intent: None,
+            racy: false,
+        };
+        let mut base = Base::new([(doc(1), row("f", 1))]);
+        // Its user moved it and made another one there, which is noted first; then that the first is about to move.
+        base.set(doc(2), Some(row("f", 2)));
+        base.set(doc(1), Some(BaseRow { racy: true, ..row("f", 1) }));
+        assert_eq!(base.child(None, "f"), Some(doc(2)));
+        base.set(doc(1), Some(row("g", 1)));
+        assert_eq!((base.child(None, "f"), base.child(None, "g")), (Some(doc(2)), Some(doc(1))));
     }
 }

@@ -222,8 +222,9 @@ impl Applier<'_> {
             let Some((stays, row)) = stays.and_then(|stays| Some((stays, self.base.row(&stays)?.clone()))) else {
                 continue;
             };
-            // Whoever was set last hid the others.
+            // Whoever was set first has the place, until it is forgotten.
             if self.base.child(row.parent, &row.name) != Some(stays) {
+                self.base.set(stays, None);
                 self.base.set(stays, Some(row));
             }
         }

@@ -267,3 +267,29 @@ fn the_file_beside_a_clash_is_a_file_like_any() {
     assert_eq!(read(&a, &beside("two")), "edited\n");
     assert_eq!(names(&a).len(), 5, "{:?}", names(&a));
 }
+
+#[test]
+fn what_a_program_has_open_waits_and_then_both_sides_are_there() {
+    let dir = TempDir::new().expect("temporary directory");
+    let [a, b] = pair(&dir, |folder| {
+        for name in ["log", "gone", "replaced"] {
+            fs::write(folder.join(name), "one\n").expect("writes");
+        }
+    });
+    let mut held = ["log", "gone", "replaced"]
+        .map(|name| fs::File::options().append(true).open(b.folder.join(name)).expect("opens"));
+    write(&a, "log", "zero\none\n");
+    write(&a, "replaced", [0, 1, 2]);
+    fs::remove_file(a.folder.join("gone")).expect("removes");
+    until(&b, "says what waits", || words(&b).matches("open for writing").count() == 3);
+    for file in &mut held[..2] {
+        std::io::Write::write_all(file, b"two\n").expect("writes");
+    }
+    drop(held);
+    arrives(&b, "the end", || fs::read(b.folder.join("replaced")).is_ok_and(|bytes| bytes == [0, 1, 2]));
+    together(&a, &b);
+    for daemon in [&a, &b] {
+        assert_eq!(read(daemon, "log"), "zero\none\ntwo\n");
+        assert_eq!(read(daemon, "gone"), "one\ntwo\n", "an edit is more than a delete");
+    }
+}
