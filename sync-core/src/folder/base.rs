@@ -31,6 +31,8 @@ pub struct Base {
     root_device: Option<u64>,
     /// Entries that are not in their directories for a while, and what is in them with them.
     aside: BTreeSet<DocId>,
+    /// Entries whose place another one has taken since, and that are not known to have gone elsewhere yet.
+    ousted: BTreeSet<DocId>,
     files: usize,
     bytes: u64,
 }
@@ -93,7 +95,9 @@ impl Base {
             // What lost its place to another one, and is still to go elsewhere, does not take it back by what else is noted.
             let keeps_place = old.is_some_and(|old| (old.parent, &old.name) == (row.parent, &row.name));
             let lost_place = keeps_place && self.child(row.parent, &row.name).is_some();
-            if !self.aside.contains(&doc) && !lost_place {
+            if lost_place {
+                self.ousted.insert(doc);
+            } else if !self.aside.contains(&doc) {
                 self.hook(doc, &row);
             }
             if row.kind == Kind::File {
@@ -116,7 +120,9 @@ impl Base {
     }
 
     fn hook(&mut self, doc: DocId, row: &Arc<BaseRow>) {
-        self.children.entry(row.parent).or_default().insert(row.name.clone(), (doc, Arc::clone(row)));
+        let siblings = self.children.entry(row.parent).or_default();
+        let before = siblings.insert(row.name.clone(), (doc, Arc::clone(row)));
+        self.ousted.extend(before.map(|(other, _)| other).filter(|other| *other != doc));
         if self.folds.any() {
             let key = self.folds.key(&row.name).into_owned();
             self.folded.entry(row.parent).or_default().entry(key).or_default().insert(doc);
@@ -124,6 +130,7 @@ impl Base {
     }
 
     fn unhook(&mut self, doc: &DocId, row: &BaseRow) {
+        self.ousted.remove(doc);
         if let Some(siblings) = self.children.get_mut(&row.parent)
             && siblings.get(&row.name).is_some_and(|(held, _)| held == doc)
         {
@@ -182,6 +189,19 @@ impl Base {
     #[must_use]
     pub fn child(&self, dir: Option<DocId>, name: &str) -> Option<DocId> {
         Some(self.children.get(&dir)?.get(name)?.0)
+    }
+
+    /// Entries of a directory that were somewhere when they were last seen where another one was seen since: they are not
+    /// there any more.
+    pub fn ousted(&self, dir: Option<DocId>) -> impl Iterator<Item = (DocId, &BaseRow)> {
+        let rows = self.ousted.iter().filter_map(|doc| Some((*doc, self.row(doc)?)));
+        rows.filter(move |(_, row)| row.parent == dir)
+    }
+
+    /// Whether another entry was seen since where this one was.
+    #[must_use]
+    pub fn is_ousted(&self, doc: &DocId) -> bool {
+        self.ousted.contains(doc)
     }
 
     /// What this disk does not tell apart in names.
@@ -289,7 +309,9 @@ mod tests {
         base.set(doc(2), Some(row("f", 2)));
         base.set(doc(1), Some(BaseRow { racy: true, ..row("f", 1) }));
         assert_eq!(base.child(None, "f"), Some(doc(2)));
+        assert_eq!(base.ousted(None).map(|(doc, _)| doc).collect::<Vec<_>>(), [doc(1)]);
         base.set(doc(1), Some(row("g", 1)));
+        assert_eq!(base.ousted(None).count(), 0);
         assert_eq!((base.child(None, "f"), base.child(None, "g")), (Some(doc(2)), Some(doc(1))));
     }
 }

@@ -142,6 +142,9 @@ impl<'a> Observer<'a> {
         let known = base.known(dir).map(|(name, doc, row)| (name, (*doc, row))).collect();
         let listed = self.fs.list(path)?;
         self.compare_all(dir, path, listed, known, |path, is_dir| ignored.is_ignored(path, is_dir));
+        let ousted =
+            base.ousted(dir).filter(|(_, row)| !ignored.is_ignored(&path.join(&row.name), row.kind == Kind::Dir));
+        self.looks.vanished.extend(ousted.map(|(doc, _)| doc));
         Ok(())
     }
 

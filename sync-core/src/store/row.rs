@@ -240,11 +240,11 @@ impl Stat {
         if self.ctime_ns % SECOND_NS == 0 { limits::COARSE_NS } else { limits::RACY_NS }
     }
 
-    /// Whether the next write may leave the time stamps as they are. A stamp of the future, as after a clock was set back, is
-    /// not what the next write gets.
+    /// Whether the next write may leave the change time as it is. One of the future, as after a clock was set back, is not
+    /// what the next write gets.
     #[must_use]
     pub const fn is_racy(&self, wall_ns: i64) -> bool {
-        wall_ns.saturating_sub(self.changed_ns()).saturating_abs() < self.step_ns()
+        wall_ns.saturating_sub(self.ctime_ns).saturating_abs() < self.step_ns()
     }
 
     /// When anything of the file changed last, by its time stamps.

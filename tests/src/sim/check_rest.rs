@@ -31,7 +31,8 @@ impl World {
             let mono_ms = peer.now(now_ms).mono_ms;
             let Some(rounds) = peer.process.as_ref().and_then(|process| process.rounds.as_ref()) else { continue };
             if rounds.next_ms().is_some_and(|next| next < mono_ms + REST_MS_MIN) {
-                let what = format!("the folder of {index} has nothing to do, and wants a round in a moment");
+                let (next_ms, report) = (rounds.next_ms(), rounds.report());
+                let what = format!("the folder of {index} wants a round at {next_ms:?}, at {mono_ms}: {report:?}");
                 return Err(self.violation("no busy loop", &what));
             }
         }

@@ -92,8 +92,9 @@ impl Rounds {
         {
             let base = lock(&self.parts.base);
             for doc in &changes.gone {
-                // Something of another kind has its place: it does not come back there.
-                if base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &*row.name))) {
+                // Something else has its place: it does not come back there.
+                let is_taken = base.row(doc).is_some_and(|row| taken.contains(&(row.parent, &*row.name)));
+                if is_taken || base.is_ousted(doc) {
                     continue;
                 }
                 let top = base.row(doc).is_none_or(|row| row.parent.is_none_or(|parent| !gone.contains(&parent)));
