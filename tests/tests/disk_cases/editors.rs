@@ -161,6 +161,30 @@ fn other_bytes_of_the_same_length_under_the_old_time_are_seen() {
 }
 
 #[test]
+fn an_edit_under_the_old_time_is_not_lost_where_others_move_the_file_before_it_is_seen() {
+    for swap in [false, true] {
+        let mut folder = Folder::new();
+        folder.put("f", "one\n");
+        folder.put("g", "other\n");
+        folder.rest();
+        let docs = ["f", "g"].map(|name| folder.doc(name));
+        let before = fs::metadata(folder.at("f")).expect("is there").modified().expect("has a time");
+        fs::write(folder.at("f"), "two\n").expect("writes");
+        File::options().append(true).open(folder.at("f")).expect("opens").set_modified(before).expect("sets");
+        // Nobody told the folder of that, and a plan renames the file: once, or by way of our own directory.
+        folder.change_elsewhere(docs[0], &[EntryOp::Name(if swap { "g" } else { "h" }.into())]);
+        if swap {
+            folder.change_elsewhere(docs[1], &[EntryOp::Name("f".into())]);
+        }
+        folder.calm();
+        folder.scan();
+        let name = if swap { "g" } else { "h" };
+        assert_eq!(folder.read(name), "two\n", "{swap}");
+        folder.agrees();
+    }
+}
+
+#[test]
 fn a_file_that_was_truncated_is_awaited_and_read_whole() {
     let mut folder = Folder::new();
     set_clock(&mut folder);

@@ -117,6 +117,30 @@ fn a_directory_that_a_peer_deletes_stays_with_what_is_ignored_in_it() {
 }
 
 #[test]
+fn a_directory_that_a_peer_deletes_stays_with_what_cannot_be_synced_and_is_not_made_anew() {
+    let mut folder = Folder::new();
+    for name in ["d/f", "e/sub/f"] {
+        folder.put(name, "one\n");
+    }
+    for name in ["d/out", "e/sub/out"] {
+        std::os::unix::fs::symlink("/etc/passwd", folder.at(name)).expect("links");
+    }
+    folder.scan();
+    let [d, e, sub] = ["d", "e", "e/sub"].map(|name| folder.doc(name));
+    // Others call it otherwise before they delete it: under that name it is not known here.
+    folder.change_elsewhere(d, &[EntryOp::Name("other".into())]);
+    for doc in [folder.doc("other/f"), folder.doc("e/sub/f"), d, sub, e] {
+        folder.change_elsewhere(doc, &[EntryOp::Delete]);
+    }
+    folder.calm();
+    assert!(!folder.at("d/f").exists() && !folder.at("e/sub/f").exists());
+    let commits = folder.commits();
+    folder.scan();
+    assert_eq!((folder.commits(), folder.problems()), (commits, vec!["d/out".to_owned(), "e/sub/out".to_owned()]));
+    assert!(folder.at("d/out").is_symlink() && folder.at("e/sub/out").is_symlink());
+}
+
+#[test]
 fn what_the_rules_of_a_directory_cover_that_others_delete_is_sent_to_nobody() {
     let mut folder = Folder::new();
     folder.put("project/.kithignore", ".env\n");
